@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alti2v.numerals import short_number
+from alti2v.numerals import counted, short_number
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,12 @@ def test_no_number_has_an_exponent_and_all_are_right(value: float, digits: int) 
     assert float(text.replace(",", "")) == pytest.approx(
         value, rel=0.5 * 10 ** (1 - digits) * 1.0001, abs=1e-16
     )
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "text"),
+    [(0, "", "0 copys"), (1, "", "1 copy"), (1_000, "copies", "1,000 copies"), (1, "copies", "1 copy")],
+)
+def test_counts_have_the_fitting_form_of_the_name(number: int, words: str, text: str) -> None:
+    """One thing has the singular, every other number the plural."""
+    assert counted(number, "copy", words) == text

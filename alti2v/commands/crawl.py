@@ -19,6 +19,7 @@ from alti2v.commands.options import (
 )
 from alti2v.crawl.config import CHOICES, CrawlConfig
 from alti2v.errors import RemoteError
+from alti2v.numerals import counted
 from alti2v.storage.layout import IMPORTED
 from alti2v.terminal import duration, print_result, progress_display, size
 
@@ -144,7 +145,7 @@ def crawl(*, store: str, work: Path | None, as_json: bool, **options: Any) -> No
         as_json=as_json,
         table={
             **_sums(report),
-            "new in this run": f"{report.new:,} files in {duration(report.seconds)}",
+            "new in this run": f"{counted(report.new, 'file')} in {duration(report.seconds)}",
             "store": store,
         },
     )
@@ -230,7 +231,7 @@ def _sums(of: CrawlReport | StoreStatus) -> dict[str, str]:
 
 
 def _last_run(run: LastRun, found: StoreStatus) -> str:
-    new = f"{found.stored - run.stored_before:,} new files"
+    new = f"{counted(found.stored - run.stored_before, 'new file')}"
     begun = f"{datetime.fromtimestamp(run.begun_at, UTC):%Y-%m-%d %H:%M} UTC"
     if run.ended_at is not None:
         return f"{begun}, {duration(max(0, run.ended_at - run.begun_at))}, {new}, {run.ending}"

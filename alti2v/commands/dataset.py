@@ -22,6 +22,7 @@ from alti2v.commands.options import (
 )
 from alti2v.dataset.config import CHROMAS, ENGINES, FITS, FORMATS, SPLIT_KEYS, SPLIT_RULES, BuildConfig
 from alti2v.errors import DamagedError, UsageError
+from alti2v.numerals import counted
 from alti2v.records import Finding
 from alti2v.storage.directory import DirectoryKind, described_kind, kind_of
 from alti2v.storage.remote import is_url
@@ -242,7 +243,7 @@ def verify(
         if not repair:
             raise click.UsageError("Missing argument 'STORE|DATASET'.")
         directory, repair = Path(repair), ""
-    to_fetch = 0
+    to_fetch, command = 0, ""
     store = directory if work is None else local_folder(str(directory), work, purpose="its ledger")
     with progress_display() as progress:
         if work is None and (isinstance(directory, str) or _kind(directory) is DirectoryKind.DATASET):
@@ -259,6 +260,7 @@ def verify(
         else:
             from alti2v.crawl.status import store_status
             from alti2v.crawl.verify import verify_store
+            from alti2v.storage.store import command_of
 
             verification = verify_store(
                 Path(store),
@@ -267,7 +269,8 @@ def verify(
                 progress=progress,
             )
             if repair is not None and verification.findings:
-                to_fetch = store_status(Path(store)).pending
+                status = store_status(Path(store))
+                to_fetch, command = status.pending, command_of(status.plan)
     print_result(
         verification,
         as_json=as_json,
@@ -275,13 +278,16 @@ def verify(
             **{f"{item} checked": f"{count:,}" for item, count in verification.checked.items()},
             **_found(verification.findings),
             "faults": f"{len(verification.findings):,}",
-            **({"to be fetched": f"{to_fetch:,} posts: run `alti2v crawl` again"} if to_fetch else {}),
+            **(
+                {"to be fetched": f"{counted(to_fetch, 'post')}: run `alti2v {command}` again"}
+                if to_fetch
+                else {}
+            ),
         },
     )
     wrong = sum(not finding.repaired for finding in verification.findings)
     if wrong:
-        faults = "1 fault" if wrong == 1 else f"{wrong:,} faults"
-        raise DamagedError(f"{directory} has {faults}: {_advice(directory, repair, work)}")
+        raise DamagedError(f"{directory} has {counted(wrong, 'fault')}: {_advice(directory, repair, work)}")
 
 
 def _kind(directory: Path) -> DirectoryKind:

@@ -13,7 +13,9 @@ from alti2v.crawl.boards.known import KNOWN_BOARDS
 from alti2v.crawl.importing.addresses import is_address
 from alti2v.crawl.importing.config import ImportConfig
 from alti2v.crawl.importing.sources.detect import SourceForm
-from alti2v.errors import DataError, RemoteError
+from alti2v.errors import DataError, RemoteError, UsageError
+from alti2v.numerals import counted
+from alti2v.storage.remote import is_url
 from alti2v.terminal import duration, print_result, progress_display, size
 
 if TYPE_CHECKING:
@@ -32,6 +34,11 @@ class _PathOrAddress(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:  # noqa: ANN401 - click's own value
         if isinstance(value, str) and (value in self._names or is_address(value)):
             return value
+        if isinstance(value, str) and is_url(value):
+            assert param is not None
+            raise UsageError(
+                f"{value} cannot be read: {param.opts[0]} takes what is on this machine, or http(s)"
+            )
         path: Path = LOCAL_PATH.convert(value, param, ctx)
         return path
 
@@ -106,8 +113,8 @@ def import_(
     if failed := sum(report.failed.values()):
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(report.failed.items()))
         raise DataError(
-            f"{failed:,} of {report.items:,} items failed ({kinds}): crawl.log names them, and all others are "
-            "imported"
+            f"{failed:,} of {counted(report.items, 'item')} failed ({kinds}): crawl.log names them, and all "
+            "others are imported"
         )
 
 
@@ -123,8 +130,9 @@ def _table(report: ImportReport) -> dict[str, str]:
     }
     width = len(f"{report.items:,}")
     rows = {name: f"{count:>{width},}" for name, count in sums.items() if count or name == "  new"}
+    pictures, listed = counted(report.stored, "picture"), counted(report.listed, "post")
     return {
         "items": f"{report.items:,} in {duration(report.seconds)}",
         **rows,
-        "store": f"{report.store}: {report.stored:,} pictures ({size(report.bytes)}), {report.listed:,} posts",
+        "store": f"{report.store}: {pictures} ({size(report.bytes)}), {listed}",
     }

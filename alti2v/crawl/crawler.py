@@ -47,6 +47,7 @@ from alti2v.crawl.store.upload import StoreUpload, TarUploads
 from alti2v.crawl.store.writer import FileResult, StoreWriter
 from alti2v.crawl.store.writer_thread import StoreThread
 from alti2v.errors import UsageError
+from alti2v.numerals import counted
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.signals import interrupt_of
 from alti2v.storage.directory import DirectoryKind, claim_directory, exclusive
@@ -181,7 +182,7 @@ class _Run:
         if counts.pending and self._wants_files:
             missing.append(f"{counts.pending:,} downloads are not finished{self._advice}")
         if healable:
-            missing.append(f"{healable:,} files failed in ways that may pass")
+            missing.append(f"{counted(healable, 'file')} failed in ways that may pass")
         return CrawlReport(
             store=self._config.store,
             board=self._board.base,

@@ -50,7 +50,7 @@ from alti2v.records import ProgressHook, Tag, ignore_progress
 from alti2v.storage.columns import OUTCOMES
 from alti2v.storage.directory import DirectoryKind, claim_directory
 from alti2v.storage.disk_table import DiskTable, divided, sorted_disk_table
-from alti2v.storage.layout import OUTCOMES_FILE, PLAN_DIR, WORK_DIR
+from alti2v.storage.layout import IMPORTED, OUTCOMES_FILE, PLAN_DIR, WORK_DIR
 from alti2v.storage.publish import make_directory
 from alti2v.storage.table import give_back_memory, write_parts
 
@@ -189,6 +189,7 @@ def _plan(
         posts=request.posts,
         history=None if current is None else read(writer.folder, current, writer.work),
         is_growth=is_growth,
+        is_imported=request.source.get("board") == IMPORTED,
         preparation=preparation,
     )
     planned = plan_build(inputs)

@@ -33,6 +33,7 @@ from alti2v.dataset.plan.split_by import UNKNOWN_MOMENT, SplitFacts
 from alti2v.dataset.plan.vocabulary import CATEGORIES, blocks
 from alti2v.dataset.versions.previous import History, existing_pictures, related_pairs, replaced_ids
 from alti2v.errors import DataError
+from alti2v.numerals import counted
 from alti2v.records import Category, Progress
 from alti2v.storage.disk_table import DiskTable
 from alti2v.storage.table import give_back_memory
@@ -50,6 +51,7 @@ class BuildInputs:
         posts: Posts of the store.
         history: Current version of the dataset; None if there is none.
         is_growth: True if the shards of the current version are kept.
+        is_imported: True if the store was imported: its ids say nothing about time.
         preparation: Where and with which recipe to prepare pictures.
     """
 
@@ -57,6 +59,7 @@ class BuildInputs:
     posts: StorePosts
     history: History | None
     is_growth: bool
+    is_imported: bool
     preparation: Preparation
 
     @property
@@ -216,7 +219,8 @@ def assign_pictures(inputs: BuildInputs, usable: UsablePictures) -> PlannedBuild
     by_date = inputs.options.split == "date"
     reason = "newer_than_held_out" if by_date else "alike_held_out"
     if by_date and usable.existing is not None and len(left_out):
-        said = f"{len(left_out):,} new pictures are not older than test and validation: --new-plan splits anew"
+        pictures = counted(len(left_out), "new picture is", "new pictures are")
+        said = f"{pictures} not older than test and validation: --new-plan splits anew"
         inputs.preparation.progress(
             Progress(stage="preparing", done=0, total=None, unit="pictures", milestone=said)
         )
@@ -294,8 +298,11 @@ def _check_usable(inputs: BuildInputs, outcomes: Outcomes) -> None:
         counts = outcomes.counts()
         kinds = ", ".join(f"{count:,} {_in_words(kind)}" for kind, count in counts.items())
         is_filtered = any(kind.startswith(_LEFT_OUT) for kind in counts)
-        advice = "give weaker filters, or crawl more" if is_filtered else "crawl more"
+        more = "import more" if inputs.is_imported else "crawl more"
+        advice = f"give weaker filters, or {more}" if is_filtered else more
         raise DataError(f"{inputs.preparation.store} has no usable picture ({kinds}): {advice}")
+    if inputs.options.split == "date" and inputs.is_imported:
+        _check_dates(inputs.posts, outcomes.usable)
     if inputs.options.split != "id-modulo":
         check_sizes(usable, test=inputs.options.test, validation=inputs.options.validation)
 
@@ -305,3 +312,16 @@ def _in_words(kind: str) -> str:
     if not kind.startswith(_LEFT_OUT):
         return kind.replace("_", " ")
     return f"left out by --{kind.removeprefix(_LEFT_OUT).replace('_', '-')}"
+
+
+def _check_dates(posts: StorePosts, rows: npt.NDArray[np.int64]) -> None:
+    """Check that all pictures of an imported store have dates, because its ids cannot stand in for them."""
+    undated = int(np.count_nonzero(posts.numbers("created_at")[rows] == 0))
+    if undated:
+        then = (
+            "add --since 1970-01-01 to leave these out" if undated < len(rows) else "leave out --split-by date"
+        )
+        raise DataError(
+            "--split-by date needs times of creation, and this imported store has none for "
+            f"{undated:,} of {len(rows):,} pictures: {then}"
+        )

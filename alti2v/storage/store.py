@@ -19,6 +19,7 @@ from alti2v.storage.directory import DirectoryKind, holder, read_description
 from alti2v.storage.layout import (
     CRAWL_LOCK_FILE,
     FIRST_LINKED,
+    IMPORTED,
     POSTS_DIR,
     STORE_FILE,
     TAGS_FILE,
@@ -78,11 +79,15 @@ def open_store(path: Path) -> Iterator[Store]:
             raise DataError(f"{path}: the crawl keeps rewriting its tables: try again after it has ended")
         if not parts or not (path / TAGS_FILE).exists():
             process = holder(path, CRAWL_LOCK_FILE)
-            then = (
-                f"wait until process {process} ends" if process else "run `alti2v crawl` on it again to the end"
-            )
+            again = f"run `alti2v {command_of(description)}` on it again to the end"
+            then = f"wait until process {process} ends" if process else again
             raise DataError(f"{path} has no finished tables yet: {then}")
         yield Store(path=path, description=description, parts=parts)
+
+
+def command_of(description: Mapping[str, Any]) -> str:
+    """Return the command that fills a store with this store.json: "import" or "crawl"."""
+    return "import" if description.get("board") == IMPORTED else "crawl"
 
 
 def read_posts(store: Store, columns: Sequence[str]) -> Iterator[pa.Table]:

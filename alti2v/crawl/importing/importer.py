@@ -35,6 +35,7 @@ from alti2v.crawl.store.rebuild import remove_unused_ledger
 from alti2v.crawl.store.tables import export, sweep
 from alti2v.crawl.store.writer import StoreWriter
 from alti2v.errors import DataError, UsageError
+from alti2v.numerals import counted
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.directory import (
     DirectoryKind,
@@ -141,7 +142,11 @@ def _run(
         progress(_progress(work.outcomes, milestone=said))
     if config.tag_categories is not None:
         learned = learn_categories(ledger, config.tag_categories)
-        progress(_progress(work.outcomes, milestone=f"{config.tag_categories}: categories of {learned:,} tags"))
+        progress(
+            _progress(
+                work.outcomes, milestone=f"{config.tag_categories}: categories of {counted(learned, 'tag')}"
+            )
+        )
     export(config.store, ledger)
     progress(_progress(work.outcomes, total=work.outcomes.total()))
     seconds = time.monotonic() - begun_s
@@ -165,9 +170,9 @@ def _fetched(
     after = work.ledger.posts.counts()
     work.count_fetched(before, after)
     if after.pending:
-        yield f"{after.pending:,} pictures are not fetched"
+        yield counted(after.pending, "picture is not fetched", "pictures are not fetched")
     if healable := sum(count for kind, count in after.failed.items() if kind in HEALABLE):
-        yield f"{healable:,} pictures failed in ways that may pass"
+        yield f"{counted(healable, 'picture')} failed in ways that may pass"
 
 
 def _progress(

@@ -17,6 +17,7 @@ from alti2v.crawl.store.ledger.outcomes import PostCounts
 from alti2v.crawl.store.ledger.state import StateKey
 from alti2v.crawl.store.listing_state import Ending, ListingState
 from alti2v.errors import DataError
+from alti2v.numerals import counted
 
 _ROWS = 1_000  # that are committed together
 
@@ -66,7 +67,7 @@ async def list_table(api: Api, config: CrawlConfig, *, on_page: Callable[[PostCo
             f"{config.list_from} has no row with a file_url or sample_url: give a table with addresses of files"
         )
     if read.without_post:
-        api.say(f"{config.list_from}: {read.without_post:,} rows cannot be read or have no id")
+        api.say(f"{config.list_from}: {counted(read.without_post, 'row')} unreadable or without an id")
     await api.thread.run(_commit_end, api, read.top, version)
 
 

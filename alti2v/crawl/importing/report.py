@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from alti2v.numerals import counted
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportReport:
@@ -51,4 +53,4 @@ class ImportReport:
         failed = sum(self.failed.values())
         if self.missing:
             return f"incomplete: {self.missing}"
-        return f"complete, {failed:,} items failed" if failed else "complete"
+        return f"complete, {counted(failed, 'item')} failed" if failed else "complete"

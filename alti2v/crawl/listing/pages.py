@@ -8,6 +8,7 @@ from dataclasses import replace
 from alti2v.crawl.boards.protocol import Answer, Board, Page, PostQuery, Refusal, Unreadable
 from alti2v.crawl.http.retry import FailedTry
 from alti2v.crawl.listing.requests import ApiRequests
+from alti2v.numerals import counted
 
 
 class Pager:
@@ -57,5 +58,5 @@ class Pager:
 def _usable(answer: Answer) -> Answer:
     """Return an answer; a page of which no entry has a usable id is unreadable: nothing tells the next page."""
     if isinstance(answer, Page) and answer.unusable and not (answer.posts or answer.deleted_ids):
-        return Unreadable(f"{answer.unusable:,} posts without a usable id")
+        return Unreadable(f"{counted(answer.unusable, 'post')} without a usable id")
     return answer

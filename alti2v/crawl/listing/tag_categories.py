@@ -20,6 +20,7 @@ from alti2v.crawl.listing.api import Api
 from alti2v.crawl.listing.requests import describe
 from alti2v.crawl.store.arrow import count_tags
 from alti2v.crawl.store.ledger import Ledger
+from alti2v.numerals import counted
 from alti2v.records import Category, Tag
 
 _WORTH = 2  # requests by name that a page has to save
@@ -58,7 +59,7 @@ async def read_tag_categories(
             # The reason that a host was given up is reported with the host.
             is_down = isinstance(answer, FailedTry) and answer.kind is FailKind.HOST_DOWN
             reason = "" if is_down else f" ({describe(answer)})"
-            return f"the categories of {total - done:,} tags{reason}"
+            return f"the categories of {counted(total - done, 'tag')}{reason}"
         await _record(api, source, answer)
         done += len(answer)
         unanswered += len(batch) - len(answer)
@@ -68,7 +69,8 @@ async def read_tag_categories(
             break
     if not unanswered:
         return ""
-    return f"the categories of {total - done:,} tags (the tag API answers with other tags than it is asked for)"
+    tags = counted(total - done, "tag")
+    return f"the categories of {tags} (the tag API answers with other tags than it is asked for)"
 
 
 def _batches(names: Sequence[str], size: int) -> Iterable[Sequence[str]]:

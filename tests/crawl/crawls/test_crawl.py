@@ -338,7 +338,7 @@ def test_what_may_heal_is_tried_again_by_the_next_run(board: Board, tmp_path: Pa
     second = crawl_board(config(store, site))
 
     assert (first.failed, first.complete) == ({"http_404": 1, "http_5xx": 1}, False)
-    assert first.missing == "1 files failed in ways that may pass"
+    assert first.missing == "1 file failed in ways that may pass"
     assert (second.failed, second.complete, second.new) == ({"http_404": 1}, True, 1)
     assert len(site.asked("/images/2/p9")) == 1
 

@@ -74,6 +74,28 @@ def test_status_verify_and_build_work_as_after_a_crawl(pictures: Path, tmp_path:
     assert "alti2v import STORE SOURCE" in (tmp_path / "dataset" / "README.md").read_text()
 
 
+def test_a_split_by_date_needs_dates(tmp_path: Path) -> None:
+    """Ids made from bytes are no order of time: such pictures are refused, or left out by a filter."""
+    files: dict[str, bytes | str | dict[str, object]] = {}
+    for number in range(20):
+        dated: dict[str, object] = {"created_at": f"20{number + 10}-01-01"} if number < 16 else {}
+        files |= {f"{number}.jpg": picture(number), f"{number}.json": {"tags": "1girl", **dated}}
+    source = write(tmp_path / "pictures", files)
+    run(tmp_path / "store", source)
+    options = {"split_by": "date", "test": 3, "validation": 2}
+
+    with pytest.raises(DataError, match="4 of 20 pictures: add --since 1970-01-01 to leave these out"):
+        build(tmp_path / "store", tmp_path / "dataset", **options)
+    report = build(tmp_path / "store", tmp_path / "dataset", since="1970-01-01", **options)
+    for file in source.glob("*.json"):
+        file.write_text('{"tags": "1girl"}')
+    run(tmp_path / "undated", source)
+    with pytest.raises(DataError, match="20 of 20 pictures: leave out --split-by date"):
+        build(tmp_path / "undated", tmp_path / "none", **options)
+
+    assert report.outcomes["dropped filter_since"] == 4
+
+
 def test_running_again_adds_only_what_is_new(pictures: Path, tmp_path: Path) -> None:
     """Known pictures are not read again; a new picture and a changed caption are taken over."""
     store = tmp_path / "store"
@@ -258,6 +280,18 @@ def test_a_rebuilt_ledger_costs_reading_and_nothing_else(pictures: Path, tmp_pat
     assert content(store).equals(before)
     with open_store(store):
         pass
+
+
+def test_a_repaired_store_names_the_command_that_made_it(pictures: Path, tmp_path: Path) -> None:
+    """Lost pictures of an imported store come with another import, not with a crawl."""
+    store = tmp_path / "store"
+    run(store, pictures)
+    for file in (store / "images").iterdir():
+        file.write_bytes(b"")
+
+    result = CliRunner().invoke(cli, ["verify", str(store), "--repair"])
+
+    assert "30 posts: run `alti2v import` again" in result.stdout
 
 
 def test_a_lost_picture_is_imported_again(pictures: Path, tmp_path: Path) -> None:

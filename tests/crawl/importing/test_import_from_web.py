@@ -108,7 +108,7 @@ def test_an_interrupted_import_fetches_the_rest(board: Board, tmp_path: Path) ->
     again = fetched(tmp_path, rows, site.url)
 
     assert first.new == 7
-    assert "1 pictures failed in ways that may pass" in first.missing
+    assert "1 picture failed in ways that may pass" in first.missing
     assert (again.new, again.known, again.failed, again.missing) == (1, 7, {"http_404": 1}, "")
     assert files(site) == ["/images/5.jpg"]
 
@@ -192,6 +192,7 @@ def test_private_addresses_and_robots_txt_are_respected(board: Board, tmp_path: 
     ("address", "told"),
     [
         ("https://user:secret@host.example/", "give http\\(s\\)://HOST/PATH without a password"),
+        ("ftp://host.example/", "give http\\(s\\)://HOST/PATH"),
         ("https://host.example/{name}.jpg", r"the placeholders are \{id\}, \{md5\}, \{ext\}, \{bucket\}"),
     ],
 )
@@ -264,3 +265,16 @@ def test_failed_items_are_exit_status_1(tmp_path: Path) -> None:
     assert isinstance(done.exception, DataError)
     assert str(done.exception).startswith("1 of 2 items failed (not_image 1): crawl.log names them")
     assert len(stored(tmp_path / "store")) == 1
+
+
+def test_another_scheme_is_refused_with_what_is_allowed(tmp_path: Path) -> None:
+    """A URL that is not http(s) gets a line that names http(s)."""
+    table = tmp_path / "posts.csv"
+    table.write_text("id,tags\n1,a\n")
+
+    done = CliRunner().invoke(
+        cli, ["import", str(tmp_path / "store"), str(table), "--pictures", "ftp://host.example/x"]
+    )
+
+    assert isinstance(done.exception, UsageError)
+    assert "--pictures takes what is on this machine, or http(s)" in str(done.exception)
