@@ -103,7 +103,7 @@ def write_prepared(work: Path, store: Path, hashes: np.ndarray, thumbnails: np.n
             at = np.arange(first, min(first + _IN_CHUNK, end))
             ids = at * 3 + 1
             pictures = tuple(
-                (post, row % _IN_TAR * 360_000, 360_000, _md5(post))
+                (post, row % _IN_TAR * 360_000, 360_000, f"{post:08x}")
                 for post, row in zip(ids.tolist(), at.tolist(), strict=True)
             )
             chunk = Chunk(
