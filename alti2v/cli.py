@@ -36,32 +36,47 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _status_of(arguments: list[str] | None) -> int:
     """Run the command line, and return its exit status."""
+    interrupt: BaseException | None = None
     try:
-        with signals_raise():
-            cli.main(args=arguments, prog_name="alti2v", standalone_mode=False)
-    except Alti2vError as exc:
-        tell(f"alti2v: {exc}")
-        return exc.exit_status
-    except click.ClickException as exc:
+        with signals_raise() as noted:
+            try:
+                cli.main(args=arguments, prog_name="alti2v", standalone_mode=False)
+            finally:
+                interrupt = noted()
+    except click.exceptions.Exit as exc:
+        return exc.exit_code
+    except (BrokenPipeError, ReaderGoneError):  # `alti2v ... | head` has closed the pipe
+        return 0
+    except (KeyboardInterrupt, click.Abort) as exc:
+        # Click aborts at an interrupt; before 8.1.4 without a cause
+        interrupt = exc if isinstance(exc, KeyboardInterrupt) else exc.__context__
+    except Exception as exc:
+        status = _told(exc)
+        if status is not None:
+            return status
+        if interrupt is None:  # else a library has made its own exception of that of the signal
+            raise
+    else:
+        return 0
+    tell(INTERRUPTED)
+    return exit_status(interrupt)
+
+
+def _told(error: Exception) -> int | None:
+    """Tell an error that is the user's to mend, and return the exit status; None for any other error."""
+    if isinstance(error, Alti2vError):
+        tell(f"alti2v: {error}")
+        return error.exit_status
+    if isinstance(error, click.ClickException):
         shown = io.StringIO()
-        exc.show(shown)
+        error.show(shown)
         for line in shown.getvalue().splitlines():
             tell(line)
         return UsageError.exit_status
-    except click.exceptions.Exit as exc:
-        return exc.exit_code
-    except (KeyboardInterrupt, click.Abort) as exc:
-        tell(INTERRUPTED)
-        # Click aborts at an interrupt; before 8.1.4 without a cause
-        return exit_status(exc if isinstance(exc, KeyboardInterrupt) else exc.__context__)
-    except UnicodeEncodeError as exc:
-        if exc.reason != _NOT_UTF8:
-            raise
-        tell(f"alti2v: an argument is not UTF-8 text: {exc.object[:200]}: give it in UTF-8")
+    if isinstance(error, UnicodeEncodeError) and error.reason == _NOT_UTF8:
+        tell(f"alti2v: an argument is not UTF-8 text: {error.object[:200]}: give it in UTF-8")
         return UsageError.exit_status
-    except (BrokenPipeError, ReaderGoneError):  # `alti2v ... | head` has closed the pipe
-        return 0
-    return 0
+    return None
 
 
 class _InOrder(click.Group):

@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import FrameType
 
 from alti2v.errors import HungUpError, TerminatedError
 
@@ -21,6 +22,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # One wish often arrives twice: `timeout` signals its child and then the group, a shell repeats its terminal's
 # SIGHUP, and systemd sends SIGHUP after SIGTERM.
 _SAME_WISH_S = 1.0
+_IMPORT_S = 0.02  # between two looks whether an import has ended
 
 
 def handled_signals() -> tuple[signal.Signals, ...]:
@@ -43,25 +45,55 @@ def exit_status(interrupt: BaseException | None) -> int:
 
 
 @contextlib.contextmanager
-def signals_raise(*, clock: Callable[[], float] = time.monotonic) -> Iterator[None]:
+def signals_raise(
+    *, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[], KeyboardInterrupt | None]]:
     """Raise the exception of the first signal of the block; end the process at a later SIGINT or SIGTERM.
+
+    While a module is imported, it is raised only after the import: libraries take an exception inside it for a
+    module that is not installed, and go on without.
 
     Args:
         clock: Monotonic clock, s; a repetition within a second is the same request.
+
+    Yields:
+        A function that returns the exception of the signal, or None while there was none.
     """
     first_s: float | None = None
+    interrupt: KeyboardInterrupt | None = None
 
-    def stop(number: int, _: object) -> None:
-        nonlocal first_s
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal first_s, interrupt
         if first_s is None:
-            first_s = clock()
-            raise interrupt_of(number)
-        if number != signal.SIGHUP and clock() - first_s >= _SAME_WISH_S:
+            first_s, interrupt = clock(), interrupt_of(number)
+            again(signal.SIGALRM, frame)
+        elif number != signal.SIGHUP and clock() - first_s >= _SAME_WISH_S:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
-    with _handled_by(stop):
-        yield
+    def again(_: int, frame: FrameType | None) -> None:
+        if _is_importing(frame):
+            signal.setitimer(signal.ITIMER_REAL, _IMPORT_S)
+        elif interrupt is not None:
+            raise interrupt
+
+    with _handled_by(stop) as handled:
+        before = signal.signal(signal.SIGALRM, again) if handled else None
+        try:
+            yield lambda: interrupt
+        finally:
+            if handled:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, before)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Return whether a frame, or one that called it, imports a module."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextlib.contextmanager
@@ -126,7 +158,7 @@ def signals_noted(
     noted: KeyboardInterrupt | None = None
     first_s = 0.0
 
-    def note(number: int, frame: object) -> None:
+    def note(number: int, frame: FrameType | None) -> None:
         nonlocal noted, first_s
         if noted is None:
             noted, first_s = interrupt_of(number), clock()
@@ -134,7 +166,7 @@ def signals_noted(
             earlier = before[signal.Signals(number)]
             signal.signal(number, earlier)
             if callable(earlier):
-                earlier(number, frame)  # type: ignore[arg-type]
+                earlier(number, frame)
             else:
                 os.kill(os.getpid(), number)
 
@@ -155,11 +187,11 @@ def signals_restored() -> Iterator[tuple[signal.Signals, ...]]:
 
 
 @contextlib.contextmanager
-def _handled_by(handler: Callable[[int, object], None]) -> Iterator[None]:
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[tuple[signal.Signals, ...]]:
     with signals_restored() as handled:
         for number in handled:
             signal.signal(number, handler)
-        yield
+        yield handled
 
 
 def ignore_signals_of_the_group() -> None:

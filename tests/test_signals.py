@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import click
 import pytest
@@ -19,6 +21,8 @@ from alti2v.signals import STOP_SIGNALS, exit_status, interrupt_of, signals_note
 from tests.helpers.patience import limit_s
 
 STATUS: Mapping[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+# For other processes: a test suite started in the background inherits an ignored SIGINT.
+_ACCEPTED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 
 
 @contextlib.contextmanager
@@ -52,6 +56,71 @@ def test_every_command_ends_with_the_status_of_the_signal(
     assert ending.value.code == STATUS[number]
     assert capsys.readouterr().err.split()[:2] == ["alti2v:", "interrupted;"]
     assert [signal.getsignal(one) for one in STOP_SIGNALS] == before
+
+
+def test_an_import_is_not_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries take an exception inside an import for a module that is missing, and go on without it."""
+    (tmp_path / "slow_module.py").write_text(
+        "import os, signal, time\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(0.1)\n"
+        "except BaseException:\n"
+        "    is_whole = False\n"
+        "else:\n"
+        "    is_whole = True\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def interrupted() -> None:
+        with signals_raise():
+            importlib.import_module("slow_module")
+            signal.pause()
+
+    with signals_accepted(), pytest.raises(TerminatedError):
+        interrupted()
+
+    assert sys.modules.pop("slow_module").is_whole
+
+
+def test_what_a_library_makes_of_a_signal_is_an_interruption(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An error that follows from the signal is no fault of the program."""
+
+    def waits() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+        except KeyboardInterrupt:
+            raise AttributeError("partially initialised module") from None
+
+    monkeypatch.setitem(cli.commands, "waits", click.command("waits")(waits))
+    with signals_accepted(), pytest.raises(SystemExit) as ending:
+        main(["waits"])
+
+    assert ending.value.code == 143
+    assert capsys.readouterr().err.startswith("alti2v: interrupted;")
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_signal_while_the_program_is_imported_is_a_line(number: signal.Signals) -> None:
+    """The first half second, in which Python would print a traceback."""
+    program = f"""
+import os, sys, types
+from alti2v.__main__ import main
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name == "click":
+            os.kill(os.getpid(), {int(number)})
+sys.meta_path.insert(0, Finder())
+main()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", _ACCEPTED + program], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (ended.returncode, ended.stderr) == (STATUS[number], "alti2v: interrupted\n")
 
 
 def test_a_repetition_within_a_second_is_the_same_request() -> None:

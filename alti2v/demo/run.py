@@ -31,9 +31,8 @@ _DEMO_LOCK = ".lock"
 # The board is our own and on this machine, so it needs no politeness.
 _LOOPBACK_RATE = 10_000.0
 _LOOPBACK_CONNECTIONS = 8
-# VGG16 learns 100 tags at 32 px from scratch in three minutes on two cores. A step at 64 px takes four times as
-# long, and the number of steps matters most here.
-_SIZE = 32
+# From scratch, VGG16 learns 100 tags to test mAP 0.75; at 32 px to 0.73 (docs/BENCHMARKS.md).
+_SIZE = 64
 _TOP_TAGS = 100
 _TEST_SHARE = 0.15
 _VALIDATION_SHARE = 0.10
