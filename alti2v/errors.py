@@ -7,6 +7,7 @@
     │   └── VersionError     they were written by another format version
     ├── DataError       1    the available data do not allow the operation
     └── StorageError    1    the disk or the object store refused a write
+        └── RemoteReadError  3    an object store or a web server did not deliver; run again later
 
 A failure of ONE post, file or sample is never an exception that leaves its stage: it is a
 `records.Status` with a reason, counted, and shown. Exceptions stop a whole stage.
@@ -56,3 +57,9 @@ class DataError(Alti2vError):
 
 class StorageError(Alti2vError):
     """A disk or an object store refused a write; nothing that was stored before is lost."""
+
+
+class RemoteReadError(StorageError):
+    """An object store or a web server did not deliver what was asked for."""
+
+    exit_status = 3

@@ -103,7 +103,7 @@ def _fetched(model: Path) -> HubModel:
     found = fetch_model(str(model))
     tell(
         f"{found.name} is commit {found.commit} in {found.path}"
-        + ("" if found.is_current else ", from the cache, because the hub does not answer")
+        + ("" if found.is_current else ", from the cache, because the hub could not be asked")
     )
     return found
 

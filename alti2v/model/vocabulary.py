@@ -28,19 +28,21 @@ class OutputTags:
         members: Category -> its outputs, ascending; only categories that occur, in the order of `CATEGORIES`.
         index: Name, as it is and composed (`records.composed`) -> output. Of equal names the first counts, and
             a rating only if no tag has its name.
+        file: File that holds the tags, for messages; "" if there is none.
     """
 
     names: tuple[str, ...]
     categories: tuple[str, ...]
     members: Mapping[str, npt.NDArray[np.int64]]
     index: Mapping[str, int]
+    file: str = ""
 
     def __len__(self) -> int:
         return len(self.names)
 
 
-def make_vocabulary(outputs: Iterable[tuple[str, str]]) -> OutputTags:
-    """Make a vocabulary from (name, category) pairs in the order of the outputs."""
+def make_vocabulary(outputs: Iterable[tuple[str, str]], *, file: str = "") -> OutputTags:
+    """Make a vocabulary from (name, category) pairs in the order of the outputs, which a file holds."""
     pairs = tuple(outputs)
     of_category: dict[str, list[int]] = {category: [] for category in (*CATEGORIES, IGNORED)}
     for output, (_, category) in enumerate(pairs):
@@ -56,6 +58,7 @@ def make_vocabulary(outputs: Iterable[tuple[str, str]]) -> OutputTags:
             for i in preferred_last
             if pairs[i][1] != IGNORED
         },
+        file=file,
     )
 
 
@@ -77,7 +80,9 @@ def find_tag(vocabulary: OutputTags, name: str, *, denial: str = "the model know
         if spelling in vocabulary.index:
             return vocabulary.index[spelling]
     near = difflib.get_close_matches(spelling, vocabulary.index, n=_SUGGESTIONS)
-    advice = f"did you mean {' or '.join(near)}?" if near else "see the model's tags.csv for all its tags"
+    advice = f"see {vocabulary.file} of the model for all its tags" if vocabulary.file else "check its spelling"
+    if near:
+        advice = f"did you mean {' or '.join(near)}?"
     raise UsageError(f"{denial} tag {wanted!r}: {advice}")
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alti2v.errors import Alti2vError, DamagedError, StorageError, UsageError
+from alti2v.errors import Alti2vError, DamagedError, RemoteReadError, StorageError, UsageError
 from alti2v.records import Span
 from alti2v.storage.publish import publish, taken, temporary_name
 
@@ -97,7 +97,7 @@ def upload(
     Raises:
         StorageError: All tries failed.
     """
-    _retried(remote, lambda: _put(remote, local, name), f"cannot write {remote.url}/{name}")
+    _retried(remote, lambda: _put(remote, local, name), f"{remote.url}/{name}", _unwritten)
 
 
 def upload_once(
@@ -125,7 +125,7 @@ def upload_once(
             if not _has_content(remote, local, name):
                 raise StorageError(taken(f"{remote.url}/{name}")) from exc
 
-    _retried(remote, put, f"cannot write {remote.url}/{name}")
+    _retried(remote, put, f"{remote.url}/{name}", _unwritten)
 
 
 def delete(remote: Remote, names: Iterable[str]) -> None:
@@ -177,7 +177,7 @@ def ranges(
                     "use one that supports ranges"
                 )
 
-    _retried(remote, read, f"cannot read {remote.url}")
+    _retried(remote, read, remote.url, _unread)
     return found
 
 
@@ -206,7 +206,8 @@ def download(
         _retried(
             remote,
             lambda: remote.filesystem.get_file(f"{remote.root}/{name}", str(temporary)),
-            f"cannot read {remote.url}/{name}",
+            f"{remote.url}/{name}",
+            _unread,
         )
 
     publish(local, write)
@@ -224,12 +225,10 @@ def size_of(remote: Remote, name: str) -> int | None:
     except FileNotFoundError as exc:
         # fsspec also reports "not found" when a host does not respond.
         if isinstance(exc.__cause__, OSError):
-            raise StorageError(
-                f"cannot read {remote.url}/{name}: {_in_words(exc.__cause__)}: run again later"
-            ) from exc
+            raise _unread(f"{remote.url}/{name}", exc.__cause__) from exc
         return None
     except Exception as exc:
-        raise StorageError(f"cannot read {remote.url}/{name}: {_in_words(exc)}: run again later") from exc
+        raise _unread(f"{remote.url}/{name}", exc) from exc
 
 
 def has_folders(remote: Remote) -> bool:
@@ -266,11 +265,36 @@ def _listed(remote: Remote, folder: str) -> Mapping[str, Mapping[str, Any]]:
     except FileNotFoundError:
         return {}
     except Exception as exc:
-        raise StorageError(f"cannot read {remote.url}/{folder}: {_in_words(exc)}: run again later") from exc
+        raise _unread(f"{remote.url}/{folder}", exc) from exc
     return {entry["name"].rpartition("/")[2]: entry for entry in found if entry["type"] == "file"}
 
 
-def _retried(remote: Remote, act: Callable[[], Any], failed: str) -> None:
+def _unread(what: str, exc: BaseException) -> RemoteReadError:
+    advice = "check the address and your access to it" if _is_final(exc) else "run again later"
+    return RemoteReadError(f"cannot read {what}: {_in_words(exc)}: {advice}")
+
+
+def _unwritten(what: str, exc: BaseException) -> StorageError:
+    return StorageError(f"cannot write {what}: {_in_words(exc)}: run again later")
+
+
+def _is_final(exc: BaseException) -> bool:
+    """Return whether another try would fail, too: a missing object, or a refusal such as the status 410.
+
+    408, 425 and 429 ask for another try (RFC 9110, 8470 and 6585).
+    """
+    if isinstance(exc, FileNotFoundError):
+        return not isinstance(exc.__cause__, OSError)  # fsspec also says so if a host does not respond
+    status = getattr(exc, "status", None)
+    return isinstance(status, int) and 400 <= status < 500 and status not in (408, 425, 429)
+
+
+def _retried(
+    remote: Remote,
+    act: Callable[[], Any],
+    what: str,
+    error: Callable[[str, BaseException], StorageError],
+) -> None:
     for pause in (*remote.pauses_s, None):
         try:
             act()
@@ -278,8 +302,8 @@ def _retried(remote: Remote, act: Callable[[], Any], failed: str) -> None:
             raise
         except Exception as exc:
             # Every driver has its own exceptions, so all are treated alike; a missing object is not retried.
-            if pause is None or isinstance(exc, FileNotFoundError):
-                raise StorageError(f"{failed}: {_in_words(exc)}: run again later") from exc
+            if pause is None or isinstance(exc, FileNotFoundError) or _is_final(exc):
+                raise error(what, exc) from exc
             remote.sleep(pause)
         else:
             return

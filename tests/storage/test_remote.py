@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import fsspec
 import pytest
 
-from alti2v.errors import StorageError, UsageError
-from alti2v.storage.remote import Remote, is_url, open_remote, sizes, upload
+from alti2v.errors import RemoteReadError, StorageError, UsageError
+from alti2v.storage.remote import Remote, download, is_url, open_remote, size_of, sizes, upload
 from tests.helpers.s3_server import BUCKET, S3Server
 
 
@@ -85,3 +86,41 @@ def test_bad_urls_are_one_line() -> None:
         open_remote("quux://bucket/folder")
     assert is_url("s3://bucket")
     assert not is_url("a/path")
+
+
+@pytest.mark.parametrize(
+    ("status", "tries", "advice"),
+    [(410, 1, "check the address"), (503, 3, "run again later"), (429, 3, "run again later")],
+)
+def test_a_server_that_does_not_deliver_is_status_3(
+    tmp_path: Path, status: int, tries: int, advice: str
+) -> None:
+    """A refusal that waiting does not change is met once; all else is tried again, and the advice fits."""
+    asked: list[str] = []
+
+    class RefusedError(Exception):
+        def __init__(self) -> None:
+            super().__init__("refused")
+            self.status = status
+
+    class Refusing:
+        def get_file(self, source: str, _: str) -> None:
+            asked.append(source)
+            raise RefusedError
+
+        def invalidate_cache(self) -> None:
+            """Keep nothing."""
+
+        def info(self, _: str) -> None:
+            raise RefusedError
+
+    remote = Remote(url="x://y", filesystem=Refusing(), root="y", pauses_s=(0, 0))
+    acts: list[Callable[[], object]] = [
+        lambda: download(remote, "a", tmp_path / "a"),
+        lambda: size_of(remote, "a"),
+    ]
+    for act in acts:
+        with pytest.raises(RemoteReadError, match=f"cannot read x://y/a: refused: {advice}") as found:
+            act()
+        assert found.value.exit_status == 3
+    assert len(asked) == tries

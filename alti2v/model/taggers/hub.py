@@ -245,15 +245,24 @@ def _told(hub: Any, name: str, request: Callable[[], _T]) -> _T:  # noqa: ANN401
         ) from exc
     except errors.EntryNotFoundError as exc:
         if isinstance(exc, errors.LocalEntryNotFoundError):
-            raise _unreachable(name, exc) from exc
+            raise _unreachable(hub, name, exc) from exc
         raise UsageError(f"{name}: the repository lacks a file that it lists: run the command again") from exc
     except Exception as exc:  # of the library's HTTP client, which has changed with its versions
-        raise _unreachable(name, exc) from exc
+        raise _unreachable(hub, name, exc) from exc
 
 
-def _unreachable(name: str, exc: Exception) -> RemoteError:
+def _unreachable(hub: Any, name: str, exc: Exception) -> RemoteError:  # noqa: ANN401 - the library
+    missing = "and the model is not in the cache"
+    if hub.constants.HF_HUB_OFFLINE:
+        return RemoteError(f"{name}: the hub is not asked because of HF_HUB_OFFLINE, {missing}: unset it")
+    status = getattr(getattr(exc, "response", None), "status_code", None)
+    if isinstance(status, int) and 400 <= status < 500:
+        return RemoteError(
+            f"{name}: the hub answers with the status {status}, {missing}: check the name and HF_ENDPOINT, or "
+            "run it again later"
+        )
     reason = next(iter(str(exc).splitlines()), type(exc).__name__)
-    return RemoteError(f"{name}: the hub does not answer ({reason:.120}), and the model is not in the cache")
+    return RemoteError(f"{name}: the hub does not answer ({reason:.120}), {missing}: run it again later")
 
 
 def _cache(hub: Any, wanted: HubName) -> Path:  # noqa: ANN401 - the library

@@ -9,7 +9,7 @@ from alti2v.model.taggers.graph import GraphTensor
 from alti2v.model.vocabulary import make_vocabulary
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Tag
-from alti2v.storage.layout import MODEL_FILE, WEIGHTS_FILE
+from alti2v.storage.layout import MODEL_FILE, MODEL_TAGS_FILE, WEIGHTS_FILE
 
 
 def describe_run(tags: Sequence[Tag], *, size: int, features: int, threshold: float | None) -> ModelDescription:
@@ -29,6 +29,6 @@ def describe_run(tags: Sequence[Tag], *, size: int, features: int, threshold: fl
             preparation=ImageRecipe(size=size),
         ),
         output=ModelOutput(tags="probabilities", vectors="features", features=features),
-        vocabulary=make_vocabulary((tag.name, tag.category.value) for tag in tags),
+        vocabulary=make_vocabulary(((tag.name, tag.category.value) for tag in tags), file=MODEL_TAGS_FILE),
         thresholds=ModelThresholds(overall=threshold, overall_source=MODEL_FILE),
     )

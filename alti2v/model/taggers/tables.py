@@ -127,7 +127,7 @@ def make_tag_table(
         f"{count:,} {'tag' if count == 1 else 'tags'} of {file} with the category {word!r} count as unknown"
         for word, count in unknown.most_common(_SHOWN)
     )
-    return TaggerTags(vocabulary=make_vocabulary(zip(names, categories, strict=True)), notes=notes)
+    return TaggerTags(vocabulary=make_vocabulary(zip(names, categories, strict=True), file=file), notes=notes)
 
 
 def read_category_thresholds(content: bytes, file: str, category_of: Mapping[str, str]) -> dict[str, float]:

@@ -101,7 +101,9 @@ def tag_names_with(relations: AppliedRelations | None, vocabulary: OutputTags) -
     more = tuple(name for name in found if name not in set(vocabulary.names))
     pairs = zip(vocabulary.names, vocabulary.categories, strict=True)
     return TagNames(
-        known=make_vocabulary([*pairs, *((name, Category.UNKNOWN.value) for name in more)]),
+        known=make_vocabulary(
+            [*pairs, *((name, Category.UNKNOWN.value) for name in more)], file=vocabulary.file
+        ),
         printed=(*printed, *more),
         outputs=len(vocabulary),
     )

@@ -68,7 +68,7 @@ def test_a_name_is_fetched_once_and_used_offline(
     hub.status = 503
     status, again, err = command(capsys, *arguments)
     assert (status, again) == (0, first)
-    assert "from the cache, because the hub does not answer" in err
+    assert "from the cache, because the hub could not be asked" in err
     asked = len(hub.requests)
     pinned = command(capsys, "model", f"hf:somebody/tagger@{OLD}", "--json")
     assert (pinned[0], json.loads(pinned[1])["family"]) == (0, "WD tagger")
@@ -177,6 +177,21 @@ def test_a_hub_that_does_not_answer_is_a_line(
 
     assert (status, err.count("\n")) == (3, 1)
     assert "the hub does not answer" in err
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    status, _, err = command(capsys, "model", "hf:somebody/tagger@v1")
+    assert status == 3
+    assert "not asked because of HF_HUB_OFFLINE, and the model is not in the cache: unset it\n" in err
+
+
+def test_a_hub_that_refuses_is_told_apart_from_a_silent_one(
+    hub: FakeHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A status that waiting does not change is named."""
+    hub.status = 410
+    status, _, err = command(capsys, "model", "hf:somebody/tagger@v1")
+
+    assert (status, err.count("\n")) == (3, 1)
+    assert "the hub answers with the status 410, and the model is not in the cache: check the name" in err
 
 
 def test_a_download_that_fails_leaves_no_model(hub: FakeHub, tmp_path: Path) -> None:

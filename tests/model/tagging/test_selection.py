@@ -170,8 +170,13 @@ def test_unknown_names_get_the_nearest_ones_offered() -> None:
     """A misspelt tag is refused with those that it may have meant."""
     with pytest.raises(UsageError, match="no tag 'long_hiar': did you mean long_hair"):
         find_tag(VOCABULARY, "long_hiar")
-    with pytest.raises(UsageError, match=r"no tag 'zzzzzz': see the model's tags\.csv"):
+    with pytest.raises(UsageError, match=r"no tag 'zzzzzz': check its spelling"):
         find_tag(VOCABULARY, "zzzzzz")
+    of_file = make_vocabulary([("1girl", "general")], file="selected_tags.csv")
+    with pytest.raises(
+        UsageError, match=r"no tag 'zzzzzz': see selected_tags\.csv of the model for all its tags"
+    ):
+        find_tag(of_file, "zzzzzz")
 
 
 @pytest.mark.parametrize(
