@@ -12,6 +12,7 @@ import json
 import logging
 import logging.handlers
 import math
+import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -118,7 +119,9 @@ def log_failures(log: logging.Logger, batch: Iterable[FileResult]) -> None:
     for result in batch:
         if isinstance(result, MissingFile) and result.outcome.status is Status.FAILED:
             outcome = result.outcome
-            log.info("failed: post %d, %s: %s", result.pending.post.id, outcome.reason, outcome.error)
+            begins_with_kind = f"{outcome.error}: ".startswith(f"{outcome.reason}: ")  # those of aiohttp do
+            said = outcome.error if begins_with_kind else f"{outcome.reason}: {outcome.error}"
+            log.info("failed: post %d, %s", result.pending.post.id, said)
 
 
 def last_run(ledger: Ledger) -> LastRun | None:
@@ -139,5 +142,13 @@ def outcomes(counts: PostCounts) -> Mapping[str, int]:
     }
 
 
-def _plain(value: object) -> object:
-    return repr(value) if isinstance(value, str) else "no limit" if value == math.inf else value
+def _plain(value: object) -> str:
+    """Write the value of an option as text; parts of a list have spaces between them."""
+    match value:
+        case str() | Path():
+            return shlex.quote(str(value))
+        case list() | tuple():
+            return " ".join(map(_plain, value))
+        case bool():
+            return "yes" if value else "no"
+    return "no limit" if value == math.inf else str(value)

@@ -59,9 +59,15 @@ def read_id_lines(path: Path) -> IdLines:
         if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS and 0 < int(text) < 10**12:
             ids.add(int(text))
         else:
-            unusable.append(f"{path}, line {number}: {text[:40]!r} is not a post number: correct it")
+            unusable.append(f"{path}, line {number}: {_quoted(text[:40])} is not a post number: correct it")
     if not ids:
         raise UsageError(
             unusable[0] if unusable else f"{path} contains no post number: give one post number per line"
         )
     return IdLines(ids=np.array(sorted(ids), np.int64), unusable=tuple(unusable))
+
+
+def _quoted(text: str) -> str:
+    """Return text in quotes; bytes that were not UTF-8, and characters that do not print, become escapes."""
+    plain = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return f"'{''.join(one if one.isprintable() else ascii(one)[1:-1] for one in plain)}'"

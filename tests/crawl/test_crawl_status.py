@@ -12,10 +12,16 @@ import pytest
 
 from alti2v.cli import main
 from alti2v.crawl.crawler import crawl_board
-from alti2v.crawl.run_log import open_log
+from alti2v.crawl.importing.config import ImportConfig
+from alti2v.crawl.importing.sources.detect import SourceForm
+from alti2v.crawl.run_log import begin_run, log_failures, open_log
 from alti2v.crawl.status import store_status
+from alti2v.crawl.store.ledger import Ledger
+from alti2v.crawl.store.ledger.outcomes import Outcome, Pending
+from alti2v.crawl.store.post_json import FileRequest
+from alti2v.crawl.store.writer import MissingFile
 from alti2v.errors import DamagedError, UsageError
-from alti2v.records import Progress
+from alti2v.records import Post, Progress, Status
 from alti2v.storage.layout import CRAWL_LOG_FILE, LEDGER_FILE
 from tests.crawl.conftest import Board
 from tests.crawl.helpers.crawling import config, page
@@ -89,11 +95,38 @@ def test_the_log_says_what_happened(board: Board, tmp_path: Path) -> None:
 
     assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ", line) for line in lines)
     assert events[0].startswith("begin: alti2v ")
-    assert f"board '{site.url}'" in events[0]
+    assert f"board {site.url}, " in events[0]
     assert "api_rate 100.0" in events[0]
     assert any(event.startswith("pause: ") and "HTTP 429" in event for event in events)
     assert "failed: post 3, http_404: HTTP 404" in events
     assert events[-1] == "end: complete; listed 3, stored 2, duplicate 0, failed http_404 1, pending 0"
+
+
+def test_the_log_writes_options_and_failures_as_plain_text(tmp_path: Path) -> None:
+    """No Python notation, and the kind of a failure once, although the message of some begins with it."""
+    config = ImportConfig(
+        store=tmp_path / "store", sources=(tmp_path, tmp_path), form=SourceForm.FOLDER, by_reference=True
+    )
+    request = FileRequest(0, 0, sample_url=None, file_url=None)
+    kinds = (("truncated_body", "truncated_body: it ends early"), ("reset", "reset"), ("http_404", "HTTP 404"))
+    failures = [
+        MissingFile(
+            pending=Pending(post=Post(7), request=request),
+            outcome=Outcome(status=Status.FAILED, reason=kind, error=error, attempts=1),
+        )
+        for kind, error in kinds
+    ]
+    with open_log(tmp_path) as log, Ledger(tmp_path / "ledger.sqlite") as ledger:
+        begin_run(ledger, log, config)
+        log_failures(log, failures)
+    begin, *failed = (tmp_path / CRAWL_LOG_FILE).read_text().splitlines()
+
+    assert begin.endswith(f"sources {tmp_path} {tmp_path}, form folder, by_reference yes")
+    assert [line.partition("post 7, ")[2] for line in failed] == [
+        "truncated_body: it ends early",
+        "reset",
+        "http_404: HTTP 404",
+    ]
 
 
 def test_the_log_is_bounded_and_each_event_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,7 +154,7 @@ def test_lists_that_are_none(tmp_path: Path, content: str, message: str) -> None
     with pytest.raises(UsageError, match=message):
         read_ids(tmp_path / "ids")
     (tmp_path / "ids").write_bytes(b"\x98")
-    with pytest.raises(UsageError, match=r"line 1: '\\udc98' is not a post number"):
+    with pytest.raises(UsageError, match=r"line 1: '\\x98' is not a post number"):
         read_ids(tmp_path / "ids")
     with pytest.raises(UsageError, match="none cannot be read: No such file or directory: give one post"):
         read_ids(tmp_path / "none")

@@ -111,6 +111,7 @@ def test_an_interrupted_import_fetches_the_rest(board: Board, tmp_path: Path) ->
     assert "1 picture failed in ways that may pass" in first.missing
     assert (again.new, again.known, again.failed, again.missing) == (1, 7, {"http_404": 1}, "")
     assert files(site) == ["/images/5.jpg"]
+    assert "failed: http_404: post 99 is not requested again" in (tmp_path / "store/crawl.log").read_text()
 
 
 def test_a_killed_import_fetches_the_rest(board: Board, tmp_path: Path) -> None:
