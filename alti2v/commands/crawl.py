@@ -191,7 +191,7 @@ def status(*, store: Path, windows: int | None, as_json: bool, **options: Any) -
             **({"source": "imported pictures"} if is_imported else {"plan": plan}),
             **({} if is_imported else {"listing": f"{found.listing}{of}"}),
             **_sums(found),
-            word: f"runs now, process {found.process}" if found.process else "does not run",
+            word: f"runs now, process {found.process}" if found.process else "not running",
             **({} if found.last_run is None else {"last run": _last_run(found.last_run, found)}),
         },
     )

@@ -34,13 +34,17 @@ def describe_model(*, model: Path, as_json: bool) -> None:
 
 def _table(report: ModelReport) -> dict[str, str]:
     gives = report.output
-    vectors = f", vectors of {gives.features or '?'} numbers from {gives.vectors}" if gives.vectors else ""
+    size = f" ({gives.features:,})" if gives.features else ""
+    vectors = f", vectors{size}" if gives.vectors else ""
+    names = {"logits" if gives.logits else "probabilities", *(["vectors"] if gives.vectors else [])}
+    outputs = [gives.tags, *([gives.vectors] if gives.vectors else [])]
+    named = "" if set(outputs) <= names else f", named {' and '.join(outputs)}"
     return {
         "family": report.family,
         "file": f"{report.model_file}, SHA-256 {report.sha256}",
         "takes": _taken(report.input),
         "pictures": _prepared(report.input),
-        "gives": f"{'logits' if gives.logits else 'probabilities'} from {gives.tags}{vectors}",
+        "outputs": f"{'logits' if gives.logits else 'probabilities'}{vectors}{named}",
         "tags": ", ".join(f"{count:,} {category}" for category, count in report.tags.items()),
         "thresholds": _thresholds(report.thresholds),
         **(
@@ -62,8 +66,8 @@ def _taken(takes: ModelInput) -> str:
         else f", (pixel * {takes.scale:.6g} - [{mean}]) / [{std}]"
     )
     mask = f", and {takes.mask}, true in the padding" if takes.mask else ""
-    batch = f"batches of {takes.batch}" if takes.batch else "any batch"
-    return f"{takes.name}: {batch} of ({shape}) {takes.dtype} {'BGR' if takes.bgr else 'RGB'}{values}{mask}"
+    batch = f"batches of {takes.batch}" if takes.batch else "batch of any size"
+    return f"{takes.name}: {batch}, ({shape}), {takes.dtype} {'BGR' if takes.bgr else 'RGB'}{values}{mask}"
 
 
 def _prepared(takes: ModelInput) -> str:
@@ -72,12 +76,15 @@ def _prepared(takes: ModelInput) -> str:
     if not isinstance(takes.preparation, Framing):
         return f"{takes.size} px, as in the dataset that the network was trained on, its JPEG included"
     words = {
-        StepKind.PAD: "the whole picture in {0.width} px, on {0.colour}, {0.resampling}",
+        StepKind.PAD: "the whole picture in {0.width} px, padded with {0.colour}, {0.resampling}",
         StepKind.STRETCH: "stretched to {0.width} px, {0.resampling}",
         StepKind.SHORTER: "shorter side {0.width} px, {0.resampling}",
         StepKind.CROP: "the middle {0.width} px",
     }
-    return "; then ".join(words[StepKind(step.kind)].format(step) for step in takes.preparation.steps)
+    steps = [words[StepKind(step.kind)].format(step) for step in takes.preparation.steps]
+    return "; then ".join(
+        step.replace("(255, 255, 255)", "white").replace("(0, 0, 0)", "black") for step in steps
+    )
 
 
 def _thresholds(summary: ThresholdSummary) -> str:

@@ -122,7 +122,7 @@ def _check(folder: Path, *, as_json: bool) -> None:
         table={
             "format": checked.format,
             "labels": f"{checked.labels:,}",
-            "breaches": f"{len(checked.breaches):,}",
+            "faults": f"{len(checked.breaches):,}",
         },
     )
     if not as_json:

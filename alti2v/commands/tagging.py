@@ -13,7 +13,6 @@ import click
 
 from alti2v.commands.options import (
     LOCAL_PATH,
-    as_json_option,
     default_of,
     ends_promptly,
     fetched_model,
@@ -121,7 +120,9 @@ _OF_SIDECARS = {
     metavar="TAG",
     help="Sidecars: put this tag first if the picture has it. Repeatable, or separated by commas.",
 )
-@as_json_option
+@click.option(
+    "--json", "as_json", is_flag=True, help="With --format sidecar: print the counts as one JSON object."
+)
 @click.pass_context
 @ends_promptly
 def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by TagConfig
@@ -245,7 +246,11 @@ def _table(report: TagReport) -> dict[str, str]:
     return {
         "pictures": f"{report.pictures:,}",
         "tagged": f"{report.tagged:,} with {report.tags:,} tags",
-        **({"skipped": f"{report.skipped:,}, which have a sidecar"} if report.skipped else {}),
+        **(
+            {"skipped": f"{report.skipped:,}, which have a sidecar: use --existing overwrite or append"}
+            if report.skipped
+            else {}
+        ),
         **({"thresholds": str(report.thresholds)} if report.thresholds.categories else {}),
         **({"ran on": report.device} if report.device else {}),
         **{f"failed: {kind}": f"{count:,}" for kind, count in sorted(report.failed.items())},

@@ -13,7 +13,7 @@ from alti2v.crawl.http.retry import FailKind, RetryPolicy
 from alti2v.errors import UsageError
 from alti2v.option_bounds import require_between, require_choice
 from alti2v.storage.directory import DirectoryKind, read_description, write_description
-from alti2v.storage.layout import STORE_FILE
+from alti2v.storage.layout import IMPORTED, STORE_FILE
 
 _ONE_PROCESS_PER_S = 100.0  # files/s that one process downloads and stores easily
 CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -216,12 +216,32 @@ def check_plan(config: CrawlConfig) -> bool:
     for name in dict.fromkeys((*wanted, *(set(plan) - {"kind", "version"}))):
         if plan.get(name) != wanted.get(name):
             raise UsageError(
-                f"{config.store} was made with {name} {plan.get(name)!r}, not {wanted.get(name)!r}: "
+                f"{config.store} was {_crawled(name, plan.get(name))}, not {_asked(name, wanted.get(name))}: "
                 "choose another folder, or give the same"
             )
     if was_only_listed:
         write_description(config.store, DirectoryKind.STORE, wanted)
     return was_only_listed
+
+
+def _crawled(name: str, value: object) -> str:
+    """Describe a crawl by one part of its plan."""
+    if value == IMPORTED and name == "board":
+        return "made by alti2v import"
+    return f"crawled {_asked(name, value)}"
+
+
+def _asked(name: str, value: object) -> str:
+    """Describe one part of a plan by the option that gives it."""
+    if name == "board":
+        return f"from {value}"
+    if name == "url":
+        return f"to {value or 'a folder alone'}"
+    option = f"--{name.replace('_', '-')}"
+    if value in (None, ""):
+        return f"without {option}"
+    values = value if isinstance(value, list) else [value]
+    return "with " + " ".join(f"{option} {one}" for one in values)
 
 
 def _plan(config: CrawlConfig, dialect: str) -> dict[str, object]:

@@ -197,7 +197,7 @@ class _Run:
             bytes=counts.bytes,
             seconds=round(seconds, 3),
             complete=not missing,
-            missing="; ".join(missing),
+            missing="; ".join(_without_repetition(missing)),
         )
 
     @property
@@ -395,3 +395,9 @@ def _first_cause(group: BaseExceptionGroup[Any]) -> BaseException:
     """Return the exception that made the other tasks stop."""
     first = group.exceptions[0]
     return _first_cause(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def _without_repetition(reasons: Sequence[str]) -> list[str]:
+    """Leave out reasons that another one contains, such as why a host is down and where the listing stopped."""
+    distinct = list(dict.fromkeys(reasons))
+    return [one for one in distinct if not any(one in other for other in distinct if other != one)]

@@ -38,12 +38,14 @@ class LastRun:
     Attributes:
         begun_at, ended_at: Times in unix seconds; `ended_at` is None while it runs, and after a kill.
         stored_before: Files in the store when it began.
+        limit: Number of posts that it was to list; None for all.
         ending: "complete", "incomplete: …", "interrupted" or "failed: …"; "" if it has not ended.
     """
 
     begun_at: int
     stored_before: int
     ended_at: int | None = None
+    limit: int | None = None
     ending: str = ""
 
 
@@ -82,7 +84,11 @@ def open_log(store: Path) -> Iterator[logging.Logger]:
 
 def begin_run(ledger: Ledger, log: logging.Logger, config: Any) -> LastRun:  # noqa: ANN401 - a dataclass
     """Record the begin of a run, and log those of its options that are not the usual ones."""
-    run = LastRun(begun_at=int(time.time()), stored_before=ledger.posts.counts().stored)
+    run = LastRun(
+        begun_at=int(time.time()),
+        stored_before=ledger.posts.counts().stored,
+        limit=getattr(config, "limit", None),
+    )
     with ledger.transaction():
         ledger.state.set(StateKey.LAST_RUN, json.dumps(dataclasses.asdict(run)))
     options = {

@@ -71,19 +71,21 @@ def store_status(store: Path) -> StoreStatus:
         failed=dict(counts.failed),
         bytes=counts.bytes,
         board_count=None if board_count is None else int(board_count),
-        listing=_describe(listing),
+        listing=_describe(listing, run),
         process=process,
         last_run=run,
     )
 
 
-def _describe(listing: ListingState | None) -> str:
+def _describe(listing: ListingState | None, run: LastRun | None) -> str:
     if listing is None:
         return "not begun"
     if listing.ending is Ending.COMPLETE:
         return "complete"
     if listing.shortfall:
         return listing.shortfall
+    if run is not None and run.limit is not None and run.ending == "complete":
+        return f"stopped at --limit {run.limit:,}"
     if listing.by_page:
         return f"not at its end: page {listing.page} comes next"
     where = "at the newest post" if listing.below is None else f"below id {listing.below}"

@@ -49,10 +49,17 @@ def test_status_adds_up(board: Board, tmp_path: Path, capsys: pytest.CaptureFixt
     assert re.search(r"^  skipped: video +1$", text, re.MULTILINE)
     assert re.search(r"^  failed: http_404 +1$", text, re.MULTILINE)
     assert re.search(r"^listing +complete \(the board counted 60\)$", text, re.MULTILINE)
-    assert re.search(r"^crawl +does not run$", text, re.MULTILINE)
+    assert re.search(r"^crawl +not running$", text, re.MULTILINE)
     assert re.search(r"^last run .* 58 new files, complete$", text, re.MULTILINE)
     assert (found["listed"], found["stored"], found["failed"]) == (60, 58, {"http_404": 1})
     assert (found["plan"]["tags"], found["last_run"]["ending"]) == ("1girl", "complete")
+
+
+def test_status_names_the_limit_that_ended_a_crawl(board: Board, tmp_path: Path) -> None:
+    """A listing that --limit ended is not shown as one that was cut short."""
+    crawl_board(config(tmp_path / "store", board(), limit=10))
+
+    assert store_status(tmp_path / "store").listing == "stopped at --limit 10"
 
 
 def test_status_while_a_crawl_runs(board: Board, tmp_path: Path) -> None:

@@ -197,9 +197,9 @@ The pictures belong to their artists. The program that collected them asked nobo
 where each comes from. This card grants no right to them, whatever licence the tables and shards may bear: find
 out what the law and the {source}'s terms allow where you are, and ask before you publish the pictures.
 
-Whoever wants a picture taken out names its number or its address. The number is its key in the shards and its
-`id` in the tables; `original_md5` finds copies of the file elsewhere. What was trained on it before does not
-forget it by that.
+To have a picture removed, give its number or its address. The number is its key in the shards and its `id` in
+the tables; `original_md5` finds copies of the file elsewhere. Models already trained on it are not changed by a
+removal.
 
 ## Known gaps
 

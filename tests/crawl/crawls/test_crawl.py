@@ -685,7 +685,11 @@ def test_a_search_without_a_match_is_a_data_error(board: Board, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [({"tags": "solo"}, "tags"), ({"files": "original"}, "files"), ({"board": "donmai"}, "board")],
+    [
+        ({"tags": "solo"}, "without --tags, not with --tags solo"),
+        ({"files": "original"}, "with --files sample, not with --files original"),
+        ({"board": "donmai"}, "from http.* not from https://"),
+    ],
 )
 def test_f42_a_store_of_another_plan_is_refused(
     board: Board, tmp_path: Path, change: dict[str, Any], named: str
@@ -694,7 +698,7 @@ def test_f42_a_store_of_another_plan_is_refused(
     site = board(ids=[7])
     crawl_board(config(tmp_path / "store", site))
 
-    with pytest.raises(UsageError, match=f"was made with {named}"):
+    with pytest.raises(UsageError, match=f"was crawled {named}"):
         crawl_board(replace(config(tmp_path / "store", site), **change))
 
 
@@ -715,7 +719,7 @@ def test_listing_alone_fetches_nothing_until_files_are_wanted(board: Board, tmp_
     assert all("1girl" in {*row} for row in table["tags_general"])
     assert (fetched.stored, fetched.complete) == (60, True) == (at_once.stored, at_once.complete)
     assert pictures(store) == pictures(tmp_path / "at once")
-    with pytest.raises(UsageError, match="was made with files"):
+    with pytest.raises(UsageError, match="was crawled with --files"):
         crawl_board(config(store, site, files="none"))
 
 

@@ -144,7 +144,7 @@ def test_other_conditions_are_another_plan(board: Board, tmp_path: Path, change:
     site = board()
     crawl_board(config(tmp_path / "store", site, **BOUNDS))
 
-    with pytest.raises(UsageError, match=f"was made with {next(iter(change))} "):
+    with pytest.raises(UsageError, match=f"was crawled with(out)? --{next(iter(change)).replace('_', '-')}"):
         crawl_board(replace(config(tmp_path / "store", site, **BOUNDS), **change))
 
 

@@ -239,7 +239,7 @@ def test_bad_input_is_one_line(
         assert exit_.value.code == 2
         assert words in capsys.readouterr().err
     crawl_board(config(tmp_path / "work", site, url=URL))
-    with pytest.raises(UsageError, match=f"was made with url '{URL}', not 's3://{BUCKET}/other'"):
+    with pytest.raises(UsageError, match=f"was crawled to {URL}, not to s3://{BUCKET}/other"):
         crawl_board(config(tmp_path / "work", site, url=f"s3://{BUCKET}/other"))
     with pytest.raises(UsageError, match="quux"):
         crawl_board(config(tmp_path / "new", site, url="quux://somewhere"))

@@ -258,7 +258,7 @@ def test_stores_of_crawls_and_of_imports_are_not_mixed(tmp_path: Path) -> None:
     source = write(tmp_path / "source", {"a.jpg": picture(1), "a.txt": "1girl"})
     store = tmp_path / "store"
     run(store, source)
-    with pytest.raises(UsageError, match="was made with board 'import'"):
+    with pytest.raises(UsageError, match="was made by alti2v import, not from https"):
         crawl_board(CrawlConfig(store=store, board="safebooru"))
     description = (store / "store.json").read_text()
     (store / "store.json").write_text(description.replace('"import"', '"https://board.example"'))
