@@ -15,28 +15,34 @@ import numpy.typing as npt
 from alti2v.errors import DataError
 from alti2v.model.arrays import BoolArray, Float64Array, Int64Array
 
-BINS = 1024
-# A logit of 12 is a probability of 6e-6: rarer than the 5000th tag of a board of millions, and the last edge
-# below 1 that float32 can distinguish from its neighbour at this spacing.
+_GRID = 1023  # edges above 0 and below the limit, the multiples of 0.05 included
+# A logit of -12 is a probability of 6e-6: rarer than the 5000th tag of a board of millions. Above 12, float32
+# has 103 numbers up to 1, and each is an edge: a model that is too sure of itself loses nothing.
 _LOGIT_LIMIT = 12.0
 SLICES = 20  # equal slices of [0, 1] whose borders are bin edges: 0.05, 0.10 ...
 
 
 def _thresholds() -> npt.NDArray[np.float32]:
-    """Lower edges of the bins: 0, a grid that is uniform in logits, and the multiples of 0.05.
+    """Lower edges of the bins: 0, a grid uniform in logits, multiples of 0.05, all float32 near 1.
 
     Uniform in logits, because the probabilities of rare tags differ by factors, not by hundredths.
     """
     round_values = np.arange(1, SLICES) / SLICES
-    logits = np.linspace(-_LOGIT_LIMIT, _LOGIT_LIMIT, BINS - 1 - round_values.size)
-    edges = np.concatenate([[0.0], 1 / (1 + np.exp(-logits)), round_values])
-    return np.unique(edges.astype(np.float32))
+    logits = np.linspace(-_LOGIT_LIMIT, _LOGIT_LIMIT, _GRID - round_values.size)
+    edges = np.concatenate([[0.0], 1 / (1 + np.exp(-logits)), round_values]).astype(np.float32)
+    last, one = np.array([edges.max(), 1.0], np.float32).view(np.int32).tolist()
+    near_one = np.arange(last + 1, one + 1, dtype=np.int32).view(np.float32)  # its bits count upwards
+    return np.unique(np.concatenate([edges, near_one]))
 
 
 THRESHOLDS = (
     _thresholds()
 )  # (BINS,) float32 ascending; a probability p is in bin b or above iff p >= THRESHOLDS[b]
-MIDDLES: Float64Array = (np.append(THRESHOLDS[1:], 1.0) + THRESHOLDS.astype(np.float64)) / 2
+BINS = len(THRESHOLDS)
+# Float32 rounds to 1 from half a step below it, so the middle of the last bin is below 1, and its logit finite.
+MIDDLES: Float64Array = np.append(
+    (THRESHOLDS[1:].astype(np.float64) + THRESHOLDS[:-1]) / 2, 1 - float(np.finfo(np.float32).epsneg) / 4
+)
 
 
 @dataclass(slots=True)
@@ -60,7 +66,7 @@ class Histograms:
 
 
 def empty_histograms(tags: int) -> Histograms:
-    """Make histograms without pictures; they take 8 kB per tag."""
+    """Make histograms without pictures; they take 9 kB per tag."""
     return Histograms(
         positives=np.zeros((tags, BINS), np.int32),
         totals=np.zeros((tags, BINS), np.int32),

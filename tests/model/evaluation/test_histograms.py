@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from alti2v.errors import DataError
 from alti2v.model.evaluation.histograms import (
     BINS,
+    MIDDLES,
     SLICES,
     THRESHOLDS,
     Histograms,
@@ -53,6 +54,19 @@ def test_thresholds_are_ascending_and_hold_the_round_values() -> None:
     assert THRESHOLDS[0] == 0
     assert (np.diff(THRESHOLDS) > 0).all()
     assert np.isin((np.arange(SLICES) / SLICES).astype(np.float32), THRESHOLDS).all()
+
+
+def test_float32_near_1_is_not_rounded() -> None:
+    """From a logit of 12 to 1, every float32 number has a bin of its own."""
+    number = np.float32(1 / (1 + np.exp(-12.0)))
+    numbers = [number]
+    while number < 1:
+        number = np.nextafter(number, np.float32(1))
+        numbers.append(number)
+
+    assert len(np.unique(bin_probabilities(np.array(numbers)))) == len(numbers) == 104
+    assert (np.diff(MIDDLES) > 0).all()
+    assert MIDDLES[-1] < 1
 
 
 @given(probabilities, st.integers(0, BINS - 1))
