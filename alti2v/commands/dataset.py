@@ -184,7 +184,7 @@ def _built(report: BuildReport) -> dict[str, str]:
             f"{getattr(report, split):,} {split}{_short(getattr(report, split), report.asked.get(split))}"
             for split in splits
         ),
-        "near-duplicates": f"{report.alike:,} in {report.groups:,} groups" + _apart(report.astray),
+        "near-duplicates": f"{report.alike:,} in {counted(report.groups, 'group')}" + _apart(report.astray),
         "tags": f"{report.tags:,}: {_listed(report.categories)}; the rarest on {report.rarest:,} to train on",
         **({"  left out": _listed(report.left_out)} if report.left_out else {}),
         **_named(report),

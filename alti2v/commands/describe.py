@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from alti2v.commands.options import LOCAL_PATH, as_json_option, ends_promptly, fetched_model
+from alti2v.numerals import counted
 from alti2v.terminal import print_result
 
 if TYPE_CHECKING:
@@ -88,7 +89,11 @@ def _prepared(takes: ModelInput) -> str:
 
 
 def _thresholds(summary: ThresholdSummary) -> str:
-    parts = [f"{summary.tags_with_own:,} tags have their own"] if summary.tags_with_own else []
+    parts = (
+        [counted(summary.tags_with_own, "tag has its own", "tags have their own")]
+        if summary.tags_with_own
+        else []
+    )
     parts += [f"{category} {value:g}" for category, value in summary.by_category.items()]
     parts += [] if summary.overall is None else [f"{'others ' if parts else ''}{summary.overall:.4g}"]
     source = f" ({summary.source})" if summary.source else ""

@@ -11,6 +11,7 @@ from alti2v.commands.options import LOCAL_PATH, as_json_option, ends_promptly, o
 from alti2v.errors import DamagedError, UsageError
 from alti2v.model.options.choices import Format
 from alti2v.model.options.export import COPYRIGHTS_AS, RATINGS_FROM, ExportConfig
+from alti2v.numerals import counted
 from alti2v.output import print_lines
 from alti2v.terminal import duration, print_result, progress_display, size
 
@@ -94,9 +95,15 @@ def export(
         table={
             "model": f"{report.model} ({size(report.bytes)})",
             "labels": f"{report.labels}: {_counted(report.outputs)}",
-            **({"moved": f"{report.moved:,} tags, exported as general"} if report.moved else {}),
-            **({"renamed": f"{report.renamed:,} tags, see {report.changes}"} if report.renamed else {}),
-            **({"left out": f"{report.left_out:,} tags, see {report.changes}"} if report.left_out else {}),
+            **({"moved": f"{counted(report.moved, 'tag')}, exported as general"} if report.moved else {}),
+            **(
+                {"renamed": f"{counted(report.renamed, 'tag')}, see {report.changes}"} if report.renamed else {}
+            ),
+            **(
+                {"left out": f"{counted(report.left_out, 'tag')}, see {report.changes}"}
+                if report.left_out
+                else {}
+            ),
             **(
                 {"ratings": ", ".join(f"{r.name} {r.probability:.4f}" for r in report.ratings) + " (constants)"}
                 if report.ratings

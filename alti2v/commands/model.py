@@ -20,6 +20,7 @@ from alti2v.commands.options import (
 from alti2v.model.options.evaluation import CompareConfig, EvalConfig
 from alti2v.model.options.training import TrainConfig
 from alti2v.model.recipes import HEAD_ONLY, RECIPES, Loss, parse_augmentation
+from alti2v.numerals import counted
 from alti2v.storage.layout import SPLITS
 from alti2v.terminal import duration, print_result, progress_display, size
 
@@ -153,7 +154,7 @@ def train(
         table = {
             "parameters": f"{planned.parameters:,}, {planned.learning:,} trainable, {planned.precision}",
             "memory": f"at least {size(planned.memory_bytes)} per device, {free} free",
-            "steps": f"{planned.steps:,} in {planned.epochs:,} epochs, on {devices}",
+            "steps": f"{planned.steps:,} in {counted(planned.epochs, 'epoch')}, on {devices}",
             "learns": "the head"
             if planned.train_from == HEAD_ONLY
             else f"the network from {planned.train_from} on",
@@ -171,7 +172,8 @@ def train(
         as_json=as_json,
         table={
             "recipe": f"{report.recipe}, {report.parameters:,} parameters",
-            "epochs": f"{report.epochs:,} ({report.steps:,} steps){', stopped early' * report.stopped_early}",
+            "epochs": f"{report.epochs:,} ({counted(report.steps, 'step')})"
+            + ", stopped early" * report.stopped_early,
             "loss": f"{report.loss:.4f}",
             "best": _best(report.best_epoch, report.validation_map, report.validation_micro_f1),
             "speed": f"{report.samples_per_s:,.1f} samples/s, input wait {report.input_wait:.1%}",

@@ -25,6 +25,7 @@ from alti2v.commands.options import (
 from alti2v.errors import DataError, UsageError
 from alti2v.model.options.choices import CATEGORIES, RATING, Existing, Rule, Sort
 from alti2v.model.options.tagging import CaptionStyle, SidecarConfig, TagConfig
+from alti2v.numerals import counted
 from alti2v.output import print_json, print_lines, tell
 from alti2v.records import ProgressHook, ignore_progress
 from alti2v.terminal import duration, print_result, progress_display
@@ -245,7 +246,7 @@ def _table(report: TagReport) -> dict[str, str]:
 
     return {
         "pictures": f"{report.pictures:,}",
-        "tagged": f"{report.tagged:,} with {report.tags:,} tags",
+        "tagged": f"{report.tagged:,} with {counted(report.tags, 'tag')}",
         **(
             {"skipped": f"{report.skipped:,}, which have a sidecar: use --existing overwrite or append"}
             if report.skipped

@@ -180,7 +180,9 @@ class _Run:
         healable = sum(count for kind, count in counts.failed.items() if kind in HEALABLE)
         missing = list(self._missing)
         if counts.pending and self._wants_files:
-            missing.append(f"{counts.pending:,} downloads are not finished{self._advice}")
+            missing.append(
+                f"{counted(counts.pending, 'download is', 'downloads are')} not finished{self._advice}"
+            )
         if healable:
             missing.append(f"{counted(healable, 'file')} failed in ways that may pass")
         return CrawlReport(
@@ -307,8 +309,9 @@ class _Run:
 
     def _report_avif(self) -> None:
         if self._pipeline is not None and (count := self._pipeline.avif_replaced):
+            originals = counted(count, "original is", "originals are")
             self._display.say(
-                f"{count:,} originals are AVIF, which this installation of Pillow does not read: "
+                f"{originals} AVIF, which this installation of Pillow does not read: "
                 "the board's JPEG is stored in their place"
             )
 

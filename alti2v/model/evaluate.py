@@ -35,6 +35,7 @@ from alti2v.model.network.precision import choose_precision
 from alti2v.model.options.evaluation import EvalConfig
 from alti2v.model.saved_model import SavedModel, load_model
 from alti2v.model.taggers.fingerprint import model_hash
+from alti2v.numerals import counted
 from alti2v.records import ProgressHook, ignore_progress
 from alti2v.storage.documents import csv_rows, read_text_file
 from alti2v.storage.layout import LOG_FILE
@@ -147,7 +148,7 @@ def _provenance(
         "command": shlex.join(command),
         "run": str(config.run),
         "recipe": model.recipe,
-        "network": f"{model.network.name}, {model.size} px, {len(model.tags):,} tags, {precision}",
+        "network": f"{model.network.name}, {model.size} px, {counted(len(model.tags), 'tag')}, {precision}",
         "weights": f"SHA-256 {model_hash(config.run)}",
         "trained on": f"{model.train_samples:,} pictures, plan {model.plan_hash}",
         "evaluated on": f"{manifest.samples(config.split):,} pictures of the {config.split} split of {dataset}",

@@ -13,6 +13,7 @@ from PIL import Image
 from alti2v.dataset.explore.samples import PictureAt
 from alti2v.dataset.stats import ASPECT_EDGES, SIZE_EDGES, DatasetStats, Pair
 from alti2v.errors import DamagedError
+from alti2v.numerals import counted
 from alti2v.pictures.recipe import ORIGINAL, ImageRecipe, size_in_words
 from alti2v.records import Category
 from alti2v.report.charts import Axis, Chart, Series, decades, line_chart, nice_axis, steps
@@ -104,14 +105,15 @@ def stats_table(stats: DatasetStats) -> Mapping[str, str]:
         "enlarged": ""
         if stats.image.format == ORIGINAL or stats.image.keeps_shape
         else f"{stats.enlarged:,} of {total:,} pictures were smaller than {stats.image.size} px",
-        **{f"aspect {name}": f"{count:,} pictures" for name, count in stats.buckets.items()},
-        "near-duplicates": f"{stats.grouped:,} pictures in {sum(stats.group_sizes.values()):,} groups",
+        **{f"aspect {name}": counted(count, "picture") for name, count in stats.buckets.items()},
+        "near-duplicates": f"{counted(stats.grouped, 'picture')} in "
+        f"{counted(sum(stats.group_sizes.values()), 'group')}",
         **{f"posts {outcome}": f"{count:,}" for outcome, count in stats.outcomes.items()},
         "posts in all": f"{sum(stats.outcomes.values()):,}",
     }
     for sheet in stats.sheets[1:]:
         ids = ", ".join(str(picture.id) for picture in sheet.pictures[:10])
-        rows[f"tag {sheet.tag}"] = f"{sheet.total:,} pictures, among them {ids}"
+        rows[f"tag {sheet.tag}"] = f"{counted(sheet.total, 'picture')}, among them {ids}"
     return {name: value for name, value in rows.items() if value}
 
 
@@ -155,10 +157,9 @@ def summary(stats: DatasetStats) -> str:
     total = sum(stats.pictures.values())
     splits = ", ".join(f"{count:,} {split}" for split, count in stats.pictures.items())
     rarest = min((row.total for row in stats.tags), default=0)
-    pictures = "picture" if rarest == 1 else "pictures"
     return (
-        f"{total:,} pictures {_of_size(stats.image)}: {splits}. "
-        f"{len(stats.tags):,} tags to learn, the rarest on {rarest:,} {pictures}."
+        f"{counted(total, 'picture')} {_of_size(stats.image)}: {splits}. "
+        f"{counted(len(stats.tags), 'tag')} to learn, the rarest on {counted(rarest, 'picture')}."
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import UsageError
+from alti2v.numerals import counted
 from alti2v.storage.layout import SPLITS
 
 SPLIT_RULE = (
@@ -107,7 +108,7 @@ def check_sizes(pictures: int, *, test: int, validation: int) -> None:
         UsageError: Nothing is.
     """
     if test + validation >= pictures:
-        usable = "1 usable picture" if pictures == 1 else f"{pictures} usable pictures"
+        usable = counted(pictures, "usable picture")
         raise UsageError(
             f"--test {test} and --validation {validation} leave nothing to train on: "
             f"the store has {usable}; request fewer, "

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from alti2v.dataset.manifest import Manifest
+from alti2v.numerals import counted
 from alti2v.records import Tag
 from alti2v.storage.columns import DATASET_TAGS, METADATA, OUTCOMES, Column, Table
 from alti2v.storage.layout import IMPORTED, METADATA_DIR, OUTCOMES_FILE, SPLITS, TAGS_FILE
@@ -55,8 +56,8 @@ def croissant(manifest: Manifest, tags: Sequence[Tag]) -> dict[str, Any]:
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": "tagged-illustrations",
-        "description": f"{pictures:,} illustrations with the tags that people gave them"
-        f"{_origin(manifest)}; {len(tags):,} tags to learn. README.md says more.",
+        "description": f"{counted(pictures, 'illustration')} with the tags that people gave them"
+        f"{_origin(manifest)}; {counted(len(tags), 'tag')} to learn. README.md says more.",
         "license": "The pictures belong to their artists; see README.md.",
         "version": f"{manifest.edition}.0.0",
         "distribution": [

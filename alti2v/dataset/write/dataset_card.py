@@ -10,6 +10,7 @@ from typing import Any
 from alti2v.dataset.manifest import Manifest
 from alti2v.dataset.plan.filters import filters_in_words
 from alti2v.dataset.write.shard import SAMPLE_FIELDS
+from alti2v.numerals import counted
 from alti2v.pictures.recipe import ORIGINAL, ImageRecipe, size_in_words
 from alti2v.records import Tag
 from alti2v.storage.layout import DATA_DIR, IMPORTED, SPLITS
@@ -121,8 +122,8 @@ def _content(manifest: Manifest, splits: Sequence[str], tags: Sequence[Tag], boa
     return [
         "# Tagged illustrations",
         "",
-        f"{sum(map(manifest.samples, splits)):,} illustrations with the tags that people gave them"
-        f"{f' on {board}' if board else ''}; {len(tags):,} tags to learn.",
+        f"{counted(sum(map(manifest.samples, splits)), 'illustration')} with the tags that people gave them"
+        f"{f' on {board}' if board else ''}; {counted(len(tags), 'tag')} to learn.",
         "",
         "## What is in it",
         "",

@@ -13,6 +13,7 @@ from alti2v.model.comparison.originals import Originals
 from alti2v.model.comparison.result import ComparedModel
 from alti2v.model.evaluation.bootstrap import Codes
 from alti2v.model.evaluation.histograms import BINS
+from alti2v.numerals import counted
 
 _FEW = 30  # pictures below which a bootstrap knows too little of others
 
@@ -48,7 +49,7 @@ def picture_notes(contestants: Sequence[Contestant], originals: Originals | None
                 )
     else:
         for reason, number in sorted(Counter(originals.missing).items()):
-            pictures = "1 picture is" if number == 1 else f"{number:,} pictures are"
+            pictures = counted(number, "picture is", "pictures are")
             notes.append(f"{pictures} {reason}: the dataset's own were taken instead.")
     for dataset in dict.fromkeys(one.dataset for one in contestants):
         fit = read_manifest(dataset).image.fit
@@ -61,7 +62,7 @@ def size_notes(images: int) -> list[str]:
     """Note that the pictures are too few for intervals."""
     if images >= _FEW:
         return []
-    pictures = "1 picture" if images == 1 else f"{images} pictures"
+    pictures = counted(images, "picture")
     return [f"Only {pictures}: intervals of fewer than 30 are too narrow to decide."]
 
 

@@ -29,6 +29,7 @@ from alti2v.model.evaluation.histograms import (
     sums_from_above,
 )
 from alti2v.model.evaluation.reliability import reliability
+from alti2v.numerals import counted
 from alti2v.records import Category, Tag
 
 _CHUNK = 256  # tags at a time, so that a (tags, BINS) float64 intermediate takes 2 MB
@@ -323,15 +324,15 @@ def few_ranked(scores: Scores, *, min_positives: int) -> tuple[str, ...]:
         return ("No tag has enough pictures of this split for an average precision, so there is no mAP.",)
     notes = []
     if scores.tags_ranked < _FEW_RANKED:
-        tags = "1 tag" if scores.tags_ranked == 1 else f"{scores.tags_ranked} tags"
+        tags = counted(scores.tags_ranked, "tag")
         of_all = f" of {scores.tags:,}, those with enough pictures of this split" * (
             scores.tags > scores.tags_ranked
         )
         notes.append(f"mAP is over only {tags}{of_all}: it says little about others.")
     if min_positives < _FEW_POSITIVES:
         notes.append(
-            f"mAP counts tags with as few as {min_positives} positive "
-            f"{'picture' if min_positives == 1 else 'pictures'} in this split: much of it is chance."
+            f"mAP counts tags with as few as "
+            f"{counted(min_positives, 'positive picture')} in this split: much of it is chance."
         )
     return tuple(notes)
 

@@ -16,6 +16,7 @@ import numpy as np
 from alti2v.model.arrays import Float32Array
 from alti2v.model.options.choices import RATING
 from alti2v.model.vocabulary import IGNORED, OutputTags, make_vocabulary
+from alti2v.numerals import counted
 from alti2v.records import CATEGORY_OF_CODE, Category, composed
 from alti2v.storage.documents import csv_rows
 
@@ -124,7 +125,7 @@ def make_tag_table(
     ]
     _require_unique(names, categories, file)
     notes = tuple(
-        f"{count:,} {'tag' if count == 1 else 'tags'} of {file} with the category {word!r} count as unknown"
+        f"{counted(count, 'tag')} of {file} with the category {word!r} count as unknown"
         for word, count in unknown.most_common(_SHOWN)
     )
     return TaggerTags(vocabulary=make_vocabulary(zip(names, categories, strict=True), file=file), notes=notes)

@@ -12,6 +12,7 @@ from alti2v.model.arrays import Int64Array
 from alti2v.model.options.choices import RATING, Rule
 from alti2v.model.tagging.selection import Criterion, decimal
 from alti2v.model.vocabulary import OutputTags
+from alti2v.numerals import counted
 
 OPTION = "--threshold"
 _WIDEST_GAP = "the widest gap between a picture's probabilities"
@@ -91,9 +92,7 @@ def _of_category(category: str, members: Int64Array, criterion: Criterion) -> Us
     if criterion.rule is Rule.CONSTANT or len(counts) == 1:
         source = " and ".join(counts)
     else:
-        source = " and ".join(
-            f"{name}: {count:,} {'tag' if count == 1 else 'tags'}" for name, count in counts.items()
-        )
+        source = " and ".join(f"{name}: {counted(count, 'tag')}" for name, count in counts.items())
     return UsedThreshold(
         lowest=decimal(own.min()),
         highest=decimal(own.max()),
