@@ -67,7 +67,7 @@ def stats_page(stats: DatasetStats, jpegs: Mapping[int, bytes], *, generated_at:
         sizes=size_chart(stats),
         aspects=aspect_chart(stats),
         years=year_chart(stats),
-        ratings=[(name or "not said", number, number / total) for name, number in stats.ratings.items()],
+        ratings=[(name or "unrated", number, number / total) for name, number in stats.ratings.items()],
         hosts=[(name, number, number / total) for name, number in list(stats.hosts.items())[:_HOSTS]],
         outcomes=_shares(stats.outcomes),
         often=[pair for pair in pairs if pair.lift > 1][:_PAIRS],

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 
@@ -87,6 +88,8 @@ def render_page(evaluation: Evaluation, *, generated_at: datetime) -> str:
         calibrations=category_reliability_chart(evaluation.result.of_kind("category")),
         training_charts=training_charts(evaluation.log),
         rows=rows,
+        groups=distinct_groups(evaluation.result.groups),
+        training_facts=training_facts(evaluation.training),
         ranked=_ranked(rows, evaluation.result.min_positives),
         ranking=_RANKING,
         categories=[group.name for group in evaluation.result.of_kind("category")],
@@ -105,16 +108,55 @@ def summary(evaluation: Evaluation) -> str:
     ours, theirs = evaluation.result.overall.model, evaluation.result.overall.baseline
     unseen = "" if evaluation.split == "train" else " that training never saw"
     head = evaluation.frozen_head
-    worth = (
-        f" A head on the frozen backbone, before anything else learnt, reaches {figure(head.mean_ap)}."
-        if head is not None and head.mean_ap is not None
-        else ""
-    )
+    worth = "" if head is None else _worth_of_tuning(ours.mean_ap, head.mean_ap)
     return (
         f"On {evaluation.result.images:,} pictures{unseen}, the tagger reaches a mean average precision of "
         f"{figure(ours.mean_ap)} over {ours.tags_ranked:,} tags. Knowing how frequent each tag is, "
         f"without seeing a picture, gives {figure(theirs.mean_ap)}.{worth}"
     )
+
+
+def _worth_of_tuning(tuned: float | None, frozen: float | None) -> str:
+    """Compare the tuned network with its frozen head, after a space; "" if either has no figure."""
+    if tuned is None or frozen is None:
+        return ""
+    no_gain = " Fine-tuning did not improve on the frozen head here." if tuned < frozen else ""
+    return f" The head alone, before fine-tuning, reaches {figure(frozen)}.{no_gain}"
+
+
+def distinct_groups(groups: Sequence[Group]) -> list[Group]:
+    """Leave out a single category, which repeats the row of all tags."""
+    of_categories = [group for group in groups if group.kind == "category"]
+    return [group for group in groups if len(of_categories) > 1 or group.kind != "category"]
+
+
+_FACTS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
+    "parameters": ("parameters", "{:,}".format),
+    "precision": ("trained in", str),
+    "epochs": ("epochs", "{:,}".format),
+    "steps": ("steps", "{:,}".format),
+    "patience": ("patience", "{:,} epochs".format),
+    "loss": ("training loss", small_figure),
+    "best_epoch": ("best epoch", "{:,}".format),
+    "validation_map": ("validation mAP", figure),
+    "validation_micro_f1": ("validation micro F1", figure),
+    "threshold": ("threshold", figure),
+    "seconds": ("training time", lambda seconds: f"{seconds / 60:,.1f} minutes"),
+    "samples_per_s": ("training speed", "{:,.0f} samples/s".format),
+    "input_wait": ("waiting for input", "{:.1%}".format),
+}
+
+
+def training_facts(training: Mapping[str, Any]) -> dict[str, str]:
+    """Format the figures of a training for readers, by name; those that are unknown are left out."""
+    found = {
+        label: in_words(value)
+        for name, (label, in_words) in _FACTS.items()
+        if (value := training.get(name)) is not None
+    }
+    if training.get("stopped_early"):
+        found["epochs"] += ", stopped early"
+    return found
 
 
 def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:

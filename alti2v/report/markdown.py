@@ -8,7 +8,7 @@ from datetime import datetime
 from alti2v.model.evaluation.bootstrap import Interval
 from alti2v.model.evaluation.result import Evaluation, Group
 from alti2v.model.onnx.model_card import as_markdown
-from alti2v.report.evaluation_page import headlines, summary
+from alti2v.report.evaluation_page import distinct_groups, headlines, summary
 from alti2v.report.rendering import figure, small_figure
 
 
@@ -21,7 +21,7 @@ def render_markdown(evaluation: Evaluation, *, generated_at: datetime) -> str:
     """
     result, thresholds = evaluation.result, evaluation.result.thresholds
     scores = result.overall.model
-    shown = ("head on the frozen backbone",) if evaluation.frozen_head is not None else ()
+    shown = ("frozen head",) if evaluation.frozen_head is not None else ()
     lines = [
         f"# {as_markdown(evaluation.run.name)}: evaluation",
         "",
@@ -48,7 +48,7 @@ def render_markdown(evaluation: Evaluation, *, generated_at: datetime) -> str:
         f"Macro F1 with a threshold for each category: {figure(scores.macro_f1_category)}; "
         f"for each tag: {figure(scores.macro_f1_own)}.",
         "",
-        *_groups(result.groups),
+        *_groups(distinct_groups(result.groups)),
         *(
             [
                 "Temperatures: "

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from alti2v.model.evaluation.result import Evaluation
-from alti2v.report.evaluation_page import render_page
+from alti2v.report.evaluation_page import distinct_groups, render_page, summary, training_facts
 from alti2v.report.rendering import figure, percent, small_figure
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
@@ -123,6 +123,49 @@ def test_every_part_is_there(page: Page, evaluation: Evaluation) -> None:
     ]
     assert len(page.all("article")) == len(evaluation.result.pictures)
     assert len(page.all("img")) == len(evaluation.result.pictures) + len(evaluation.result.suggestions)
+
+
+def test_facts_of_the_training_are_for_readers() -> None:
+    """Numbers are rounded and named; what is unknown or false is left out."""
+    training = {
+        "seconds": 11.049908638000488,
+        "stopped_early": False,
+        "validation_map": 0.66875,
+        "patience": None,
+        "epochs": 1_200,
+        "input_wait": 0.0123,
+        "samples_per_s": 1234.5,
+    }
+
+    assert training_facts(training) == {
+        "epochs": "1,200",
+        "validation mAP": "0.669",
+        "training time": "0.2 minutes",
+        "training speed": "1,234 samples/s",
+        "waiting for input": "1.2%",
+    }
+    assert training_facts({**training, "stopped_early": True})["epochs"] == "1,200, stopped early"
+
+
+@pytest.mark.parametrize("frozen", [0.0, 1.0])
+def test_a_tuning_that_gained_nothing_is_told(evaluation: Evaluation, frozen: float) -> None:
+    """The summary says so only if the head alone is better."""
+    head = dataclasses.replace(evaluation.result.overall.model, mean_ap=frozen)
+    told = summary(dataclasses.replace(evaluation, frozen_head=head))
+
+    assert f"The head alone, before fine-tuning, reaches {frozen:.3f}." in told
+    assert ("did not improve on the frozen head" in told) is (frozen == 1.0)
+
+
+def test_one_list_of_few_tags_and_no_repeated_category(evaluation: Evaluation) -> None:
+    """Best and worst of fewer than 20 tags are the same; a single category is the row of all tags."""
+    text = render_page(evaluation, generated_at=NOW)
+    categories = [group for group in evaluation.result.groups if group.kind == "category"]
+    others = [group for group in evaluation.result.groups if group.kind != "category"]
+
+    assert (text.count('class="ranking"'), "Best first" in text) in {(1, True), (2, False)}
+    assert distinct_groups([*others, categories[0]]) == others
+    assert distinct_groups([*others, *categories[:2]]) == [*others, *categories[:2]]
 
 
 def test_it_says_how_many_pictures_were_trained_on(page: Page) -> None:

@@ -253,16 +253,19 @@ def _evaluation(facts: Facts) -> list[str]:
             )
         ),
         "",
-        "| tags | count | mAP | micro F1 | macro F1 |",
-        "|---|---:|---:|---:|---:|",
-        *(
-            f"| {group['name']} | {group['model']['tags']:,} | {_figure(group['model']['mean_ap'])} "
-            f"| {_figure(group['model']['f1'])} | {_figure(group['model']['macro_f1'])} |"
-            for group in metrics["groups"]
-            if group["kind"] == "category"
-        ),
-        "",
     ]
+    categories = [group for group in metrics["groups"] if group["kind"] == "category"]
+    if len(categories) > 1:  # a single one repeats the figures of all tags
+        lines += [
+            "| tags | count | mAP | micro F1 | macro F1 |",
+            "|---|---:|---:|---:|---:|",
+            *(
+                f"| {group['name']} | {group['model']['tags']:,} | {_figure(group['model']['mean_ap'])} "
+                f"| {_figure(group['model']['f1'])} | {_figure(group['model']['macro_f1'])} |"
+                for group in categories
+            ),
+            "",
+        ]
     if metrics.get("notes"):
         lines += [*(f"- {note}" for note in metrics["notes"]), ""]
     if facts.format is not Format.ONNX:
@@ -358,12 +361,16 @@ def parity_line(clients: ClientParity, *, of_originals: bool) -> str:
 
 
 def _origin(facts: Facts) -> list[str]:
-    training = {name: value for name, value in facts.training.items() if isinstance(value, (int, float))}
+    training = {
+        name.replace("_", " ").replace(" map", " mAP").replace(" f1", " F1"): value
+        for name, value in facts.training.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
     lines = ["## How it was made", "", f"alti2v {facts.version}, recipe {facts.recipe}."]
     lines += [f"The dataset has plan `{facts.plan_hash}`.", ""]
     if training:
         lines += ["| training | |", "|---|---:|"]
-        lines += [f"| {name.replace('_', ' ')} | {_number(value)} |" for name, value in training.items()]
+        lines += [f"| {name} | {_number(value)} |" for name, value in training.items()]
         lines.append("")
     return [
         *lines,
