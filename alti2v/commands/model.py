@@ -225,8 +225,9 @@ def evaluate(
 ) -> None:
     """Evaluate a RUN, or compare models of any kind.
 
-    No RUN is evaluated on pictures that it was trained on. Mean average precision is over the tags with at
-    least 10 pictures in the split; the figure that `train` prints is over all tags of the validation split.
+    A single RUN is evaluated on the split that --split names; the test split is new to it. A comparison leaves
+    out all pictures that a RUN was trained or tuned on. Mean average precision is over the tags with at least
+    10 pictures in the split; the figure that `train` prints is over all tags of the validation split.
 
     With one RUN, writes metrics.json, per_tag.csv, suggestions.csv (tags that the board may have missed),
     report.md and report.html. With several models, or with one that is not a RUN, writes comparison.json,

@@ -84,6 +84,21 @@ def fetched_model(model: Path) -> Path:
     return _fetched(model).path if is_hub_name(model) else model
 
 
+def model_to_compute(model: Path, precision: str) -> Path:
+    """Return what `fetched_model` returns; tell the user if `--precision` does not concern that model.
+
+    Raises:
+        UsageError, RemoteError: See `fetched_model`.
+        DamagedError: Its model.json is damaged.
+    """
+    from alti2v.model.taggers.folder import recognised
+
+    found = fetched_model(model)
+    if precision != "auto" and recognised(found) is not None:
+        tell(f"--precision {precision} concerns runs only: {model} is computed as its file says")
+    return found
+
+
 def pinned_model(model: Path) -> str:
     """Return the path of a MODEL, or its name on the hub with the commit, which is fetched and printed.
 
@@ -151,7 +166,8 @@ precision_option = option_of(
     TrainConfig,
     "--precision",
     type=click.Choice(PRECISION_CHOICES),
-    help="Number format of the layers; auto is bfloat16 where this machine is faster in it, else float32.",
+    help="Number format of the layers of a RUN; auto is bfloat16 where this machine is faster in it, else "
+    "float32. Models in ONNX are computed as their files say.",
 )
 
 _CACHE_OPTIONS = (

@@ -15,8 +15,8 @@ from alti2v.commands.options import (
     LOCAL_PATH,
     default_of,
     ends_promptly,
-    fetched_model,
     listed_paths,
+    model_to_compute,
     option_of,
     precision_option,
     relation_options,
@@ -151,7 +151,7 @@ def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> N
         sidecars=sidecars if form == _SIDECAR else None,
         **options,
     )
-    config = replace(config, model=fetched_model(config.model))
+    config = replace(config, model=model_to_compute(config.model, config.precision))
     with _display(form) as progress:
         report = tag_files(config, show=_printer(form), listed=listed_paths(config.paths), progress=progress)
     if form == _SIDECAR:

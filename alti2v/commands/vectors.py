@@ -16,6 +16,7 @@ from alti2v.commands.options import (
     ends_promptly,
     fetched_model,
     listed_paths,
+    model_to_compute,
     option_of,
     precision_option,
     require_all,
@@ -67,7 +68,7 @@ def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by 
         tell(f"{failure.picture}: {failure.problem.words}")
 
     config = EmbedConfig(**options)
-    config = replace(config, model=fetched_model(config.model))
+    config = replace(config, model=model_to_compute(config.model, config.precision))
     with progress_display() as progress:
         report = embed_pictures(config, show=show, listed=listed_paths(config.inputs), progress=progress)
     print_result(

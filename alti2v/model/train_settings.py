@@ -62,7 +62,12 @@ def _read_settings(run: Path) -> RunSettings | None:
     try:
         return RunSettings.from_json(fields)
     except (AttributeError, KeyError, TypeError, ValueError, UsageError) as exc:
-        raise DamagedError(f"{run / RUN_FILE} is incomplete ({exc!r}): train into another folder") from exc
+        reason = f"no {exc}" if isinstance(exc, KeyError) else "a value of another type"
+        if isinstance(exc, ValueError | UsageError):
+            reason = str(exc)
+        raise DamagedError(
+            f"{run / RUN_FILE} is incomplete ({reason:.120}): train into another folder"
+        ) from exc
 
 
 def _resolve_recipe(config: TrainConfig, begun: RunSettings | None) -> Recipe:

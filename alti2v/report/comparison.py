@@ -63,7 +63,7 @@ class ComparisonReport:
     @property
     def table(self) -> Mapping[str, str]:
         """The result for a terminal, in the order of display."""
-        tags = f"{self.tags:,} tags in common, {self.tags_ranked:,} of them in mAP"
+        tags = f"{self.tags:,} {'tag' if self.tags == 1 else 'tags'} in common, {self.tags_ranked:,} in mAP"
         rows = {"pictures": f"{self.images:,} of the {self.split} split, {tags}"}
         for model, (figures, differences) in enumerate(zip(self.figures, self.differences, strict=True), 1):
             shown = {name: _shown(figures[name]) for name in ("mean_ap", "micro_f1", "macro_f1", "own_f1")}

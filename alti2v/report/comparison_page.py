@@ -128,7 +128,8 @@ def summary(comparison: Comparison) -> str:
     if comparison.split == "test" and any(model.training_is_known for model in comparison.models):
         unseen += ", new to the models whose training is known"
     name, value = _main_figure(first)
-    tags = f"{len(comparison.tags):,} tags in common"
+    count = len(comparison.tags)
+    tags = f"{count:,} {'tag' if count == 1 else 'tags'} in common"
     if first.overall.scores.mean_ap is not None and first.overall.scores.tags_ranked < len(comparison.tags):
         tags = f"{first.overall.scores.tags_ranked:,} of the {tags}, those with enough pictures"
     words = [f"{unseen}, “{first.name}” reaches {name} {value} over {tags}."]

@@ -128,6 +128,16 @@ def test_thresholds_for_single_tags(tag: Any, model: Any, art: Any) -> None:
     assert tags == {"saber_(fate)", "^_^"}
 
 
+def test_a_precision_of_an_onnx_model_is_told_to_have_no_effect(tag: Any, model: Any, art: Any) -> None:
+    """The tags are those of the file, and a line says that the option concerns runs only."""
+    plain = tag(model, art, "--format", "csv")
+    with_option = tag(model, art, "--format", "csv", "--precision", "float16")
+
+    assert with_option[:2] == plain[:2]
+    assert "--precision float16 concerns runs only" in with_option[2]
+    assert "--precision" not in plain[2]
+
+
 def test_categories_exclusion_and_order(tag: Any, model: Any, art: Any) -> None:
     """Only the requested categories are shown, in the requested order, with the most probable rating."""
     _, out, _ = tag(

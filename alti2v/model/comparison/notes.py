@@ -78,9 +78,12 @@ def network_notes(contestants: Sequence[Contestant], precision: str) -> list[str
         for names in of_weights.values()
         if len(names) > 1
     ]
-    has_others = not all(one.is_run for one in contestants)
-    if precision not in ("auto", "float32") and has_others and any(one.is_run for one in contestants):
-        notes.append(f"The runs were computed in {precision}, the other models as their files say.")
+    if precision not in ("auto", "float32") and not all(one.is_run for one in contestants):
+        notes.append(
+            f"The runs were computed in {precision}, the other models as their files say."
+            if any(one.is_run for one in contestants)
+            else f"--precision {precision} concerns runs only: these models were computed as their files say."
+        )
     return notes
 
 

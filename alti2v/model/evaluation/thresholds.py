@@ -135,7 +135,12 @@ def read_thresholds(folder: Path) -> TunedThresholds | None:
             images=_count(value["images"]),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
-        raise DamagedError(f"{file} does not hold thresholds ({exc!r}): remove it, or train again") from exc
+        reason = f"no {exc}" if isinstance(exc, KeyError) else "a value of another type"
+        if isinstance(exc, ValueError):
+            reason = str(exc)
+        raise DamagedError(
+            f"{file} does not hold thresholds ({reason:.120}): remove it, or train again"
+        ) from exc
 
 
 def own_thresholds(tuned: TunedThresholds | None, rule: Rule, names: Sequence[str]) -> Float32Array:

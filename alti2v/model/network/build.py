@@ -7,6 +7,7 @@ from a model file (Keras advisories CVE-2024-3660, CVE-2025-1550, CVE-2025-9905 
 from __future__ import annotations
 
 import contextlib
+import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ UNIT_VARIANCE = 1 / 64
 # Keeps the scale of a constant channel finite.
 _LEAST_DEVIATION = 1e-6
 # More than the kernels and dropouts of any network of keras.applications.
+_SUGGESTIONS = 3
 _SEEDS = 4096
 # VGG16 halves the side five times.
 MIN_SIZE = 32
@@ -167,7 +169,11 @@ def freeze_before(network: Network, first: str) -> None:
     names = [layer.name for layer in layers]
     if first not in (*names, HEAD_ONLY):
         learning = [layer.name for layer in layers if layer.trainable_weights]
-        raise UsageError(f"--train-from {first} is none of {', '.join((*learning, HEAD_ONLY))}")
+        near = dict.fromkeys([learning[0], *difflib.get_close_matches(first, learning, n=_SUGGESTIONS)])
+        raise UsageError(
+            f"the backbone has no layer {first}: give --train-from {' or '.join(near)}, another one of its "
+            f"{len(learning)} layers with weights, or {HEAD_ONLY}"
+        )
     learns_from = len(names) if first == HEAD_ONLY else names.index(first)
     for number, layer in enumerate(layers):
         layer.trainable = number >= learns_from

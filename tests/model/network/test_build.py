@@ -157,6 +157,20 @@ def test_freezing_before_a_layer() -> None:
     assert trunk.layers[12].name == "block4_conv2"
 
 
+def test_a_layer_that_is_not_there_is_a_short_line() -> None:
+    """The option and a few names are told, however many layers the backbone has."""
+    network = build_network(architecture())
+    with pytest.raises(
+        UsageError, match="no layer block9_conv2: give --train-from block1_conv1 or block"
+    ) as nearest:
+        freeze_before(network, "block9_conv2")
+    with pytest.raises(UsageError, match="give --train-from block1_conv1, another one") as found:
+        freeze_before(network, "zzz")
+
+    assert len(str(nearest.value)) < 180
+    assert len(str(found.value)) < 180
+
+
 def test_imagenet_without_network_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Offline, the message quickly names the alternatives."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
