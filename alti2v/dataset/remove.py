@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from alti2v.dataset.manifest import Manifest, Shard, check_rows, in_order, read_manifest
 from alti2v.dataset.plan.outcomes import DROPPED, count_outcomes
+from alti2v.dataset.versions.lineage import plan_hash_without
 from alti2v.dataset.versions.previous import History, read_history
 from alti2v.dataset.versions.publish import remove_unplanned
 from alti2v.dataset.versions.transaction import DatasetWriter, open_for_writing
@@ -176,7 +177,7 @@ def _publish(
     group.clear()
     manifest = replace(
         history.manifest,
-        plan_hash=hashlib.sha256(f"{history.manifest.plan_hash} without {new.tolist()}".encode()).hexdigest(),
+        plan_hash=plan_hash_without(history.manifest.plan_hash, new.tolist()),
         shards=in_order(shards),
         outcomes=count_outcomes(_outcomes(history, new, renamed)),
         groups=groups,

@@ -18,6 +18,7 @@ import numpy as np
 
 import alti2v
 from alti2v.dataset.manifest import Manifest
+from alti2v.dataset.versions.lineage import removed_since
 from alti2v.errors import DamagedError
 from alti2v.model.evaluation.frozen_head import read_frozen_head, score_frozen_head
 from alti2v.model.evaluation.metrics import Scores, few_ranked
@@ -90,7 +91,7 @@ def evaluate(config: EvalConfig, *, progress: ProgressHook = ignore_progress) ->
         frozen_head=frozen_head,
         provenance=_provenance(config, model, dataset, manifest, precision),
         notes=(
-            *_notes(config, model, common, manifest, thresholds),
+            *_notes(config, model, common, dataset, manifest, thresholds),
             *few_ranked(result.overall.model, min_positives=result.min_positives),
             *frozen_notes,
         ),
@@ -159,7 +160,12 @@ def _provenance(
 
 
 def _notes(
-    config: EvalConfig, model: SavedModel, common: CommonTags, manifest: Manifest, thresholds: Thresholds
+    config: EvalConfig,
+    model: SavedModel,
+    common: CommonTags,
+    dataset: Path,
+    manifest: Manifest,
+    thresholds: Thresholds,
 ) -> tuple[str, ...]:
     """Warnings about the figures."""
     notes = []
@@ -168,10 +174,20 @@ def _notes(
     if config.split == "validation":
         notes.append("The thresholds were tuned on these same pictures: F1 is slightly too high.")
     if manifest.plan_hash != model.plan_hash:
-        notes.append("This is not the dataset of the training: some pictures may be in both.")
+        notes.append(_note_of_dataset(config, dataset, manifest, model.plan_hash))
     if len(common.tags) < len(model.tags):
         missing = len(model.tags) - len(common.tags)
         notes.append(f"{missing:,} of the model's tags are not in this dataset and were not evaluated.")
     if not thresholds.images:
         notes.append(f"The threshold is {thresholds.source}.")
     return tuple(notes)
+
+
+def _note_of_dataset(config: EvalConfig, dataset: Path, manifest: Manifest, plan_hash: str) -> str:
+    """Say how the dataset differs from that of the training, which has another plan."""
+    removed = removed_since(dataset, manifest, plan_hash)
+    if removed is None:
+        return "This is not the dataset of the training: some pictures may be in both."
+    were = "1 post was" if removed == 1 else f"{removed:,} posts were"
+    trained = "" if config.split == "train" else f" No picture of the {config.split} split was trained on."
+    return f"Since the training {were} removed from the dataset; nothing else changed.{trained}"

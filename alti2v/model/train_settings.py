@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from alti2v.dataset.manifest import Manifest
+from alti2v.dataset.versions.lineage import removed_since
 from alti2v.errors import DamagedError, UsageError
 from alti2v.model.budget import Rates, Samples, plan_for_budget
 from alti2v.model.network.precision import choose_precision
@@ -51,7 +52,7 @@ def resolve_settings(config: TrainConfig, manifest: Manifest, *, devices: int) -
         or (config.budget is not None and begun is not None and begun.cache_features),
     )
     if begun is not None:
-        _require_same_training(config.run, begun, settings)
+        _require_same_training(config.run, begun, settings, manifest)
     return settings
 
 
@@ -146,8 +147,15 @@ def within_budget(
     return replace(settings, recipe=recipe, cache_features=True), f"plan for the budget: {start}{words}"
 
 
-def _require_same_training(run: Path, begun: RunSettings, settings: RunSettings) -> None:
+def _require_same_training(run: Path, begun: RunSettings, settings: RunSettings, manifest: Manifest) -> None:
     if begun.plan_hash != settings.plan_hash:
+        removed = removed_since(Path(settings.dataset), manifest, begun.plan_hash)
+        if removed is not None:
+            were = "1 post was" if removed == 1 else f"{removed:,} posts were"
+            raise UsageError(
+                f"{run} was trained before {were} removed from {settings.dataset}, which is now version "
+                f"{manifest.edition}: choose another folder (--from {run} starts from what it learnt)"
+            )
         raise UsageError(f"{run} was trained on another dataset ({begun.dataset}): choose another folder")
     if differences := begun.differences(settings):
         raise UsageError(

@@ -26,6 +26,7 @@ from alti2v.dataset.id_file import read_ids
 from alti2v.dataset.manifest import read_manifest, read_vocabulary, write_vocabulary
 from alti2v.dataset.remove import remove_pictures
 from alti2v.dataset.report import BuildReport
+from alti2v.dataset.versions.lineage import removed_since
 from alti2v.dataset.versions.previous import read_history
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.storage.columns import METADATA
@@ -91,6 +92,20 @@ def test_only_touched_shards_change(dataset: Path) -> None:
     assert verify_dataset(dataset, deep=True).findings == ()
     everything = b"".join(path.read_bytes() for path in dataset.rglob("*") if path.is_file())
     assert not [post_id for post_id, picture in pictures.items() if picture in everything]
+
+
+def test_removals_are_told_from_other_changes(dataset: Path) -> None:
+    """Between two plans of a dataset lie so many removals, one after the other, or it is another dataset."""
+    plans = [read_manifest(dataset).plan_hash]
+    for leaving in (some_of(dataset, "train")[:2], some_of(dataset, "train")[5:6]):
+        remove_pictures(dataset, np.array(leaving))
+        plans.append(read_manifest(dataset).plan_hash)
+    manifest = read_manifest(dataset)
+
+    assert [removed_since(dataset, manifest, plan) for plan in plans[:2]] == [3, 1]
+    assert removed_since(dataset, manifest, "another") is None
+    (dataset / "removed.parquet").write_bytes(b"damaged")
+    assert removed_since(dataset, manifest, plans[0]) is None
 
 
 def _pictures(dataset: Path, ids: list[int]) -> dict[int, bytes]:

@@ -14,6 +14,7 @@ from sklearn import metrics as reference
 
 import alti2v
 from alti2v.dataset.manifest import Manifest, Shard, write_manifest, write_vocabulary
+from alti2v.dataset.versions.lineage import plan_hash_without
 from alti2v.errors import DataError, UsageError
 from alti2v.model import evaluate as module
 from alti2v.model.data.pipeline import Batch
@@ -23,7 +24,9 @@ from alti2v.model.evaluation.histograms import THRESHOLDS, bin_probabilities
 from alti2v.model.options.evaluation import EvalConfig
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Category, Progress, Tag
+from alti2v.storage.columns import REMOVED
 from alti2v.storage.layout import ShardName
+from alti2v.storage.table import write_table
 
 SIZE = 8
 TRAINED = 400
@@ -83,7 +86,9 @@ class World:
     columns: list[int]
 
 
-def describe(dataset: Path, splits: dict[str, int], *, plan: str = "plan", size: int = SIZE) -> None:
+def describe(
+    dataset: Path, splits: dict[str, int], *, plan: str = "plan", size: int = SIZE, edition: int = 1
+) -> None:
     dataset.mkdir(exist_ok=True)
     shards = tuple(
         Shard(name=ShardName(split, 0, 1), samples=samples, bytes=1, sha256="0" * 64, rows_sha256="0" * 64)
@@ -96,6 +101,7 @@ def describe(dataset: Path, splits: dict[str, int], *, plan: str = "plan", size:
         split_rule="by hand",
         outcomes={},
         made_with={},
+        edition=edition,
     )
     write_manifest(dataset, manifest)
 
@@ -234,6 +240,19 @@ def test_tags_of_another_dataset_are_matched_by_name(world: World, tmp_path: Pat
     )
     assert any("1 of the model's tags" in note for note in found.notes)
     assert any("not the dataset of the training" in note for note in found.notes)
+
+
+def test_removed_pictures_are_no_other_dataset(world: World) -> None:
+    """After a removal the note says what changed, and that held-out pictures are still held out."""
+    rows = [{"id": 7, "edition": 2, "source_md5": None}]
+    write_table(world.dataset / "removed.parquet", REMOVED, rows)
+    describe(world.dataset, SPLITS, plan=plan_hash_without("plan", [7]), edition=2)
+    found = evaluate(EvalConfig(run=world.run))
+
+    assert (
+        "Since the training 1 post was removed from the dataset; nothing else changed. "
+        "No picture of the test split was trained on."
+    ) in found.notes
 
 
 def test_without_a_validation_split_the_thresholds_are_the_models_own(world: World) -> None:

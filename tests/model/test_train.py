@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alti2v.dataset.manifest import read_manifest
+from alti2v.dataset.manifest import read_manifest, write_manifest
+from alti2v.dataset.versions.lineage import plan_hash_without
 from alti2v.errors import (
     DamagedError,
     DataError,
@@ -32,7 +33,9 @@ from alti2v.model.recipes import RECIPES
 from alti2v.model.saved_model import load_model
 from alti2v.model.train import train
 from alti2v.records import Progress
+from alti2v.storage.columns import REMOVED
 from alti2v.storage.directory import exclusive
+from alti2v.storage.table import write_table
 from tests.model.helpers.tiny_dataset import square, write_dataset, write_squares
 from tests.model.helpers.tiny_train import BATCH, TINY, TRAIN, config
 
@@ -267,6 +270,22 @@ def test_run_of_another_dataset_is_refused(tmp_path: Path, begun: Any) -> None:
 
     with pytest.raises(UsageError, match="trained on another dataset"):
         train(config(other, begun))
+
+
+def test_a_run_from_before_a_removal_is_named_as_one(tmp_path: Path, begun: Any) -> None:
+    """Its dataset is the same one, in a later version."""
+    dataset = write_squares(tmp_path / "dataset")
+    write_table(dataset / "removed.parquet", REMOVED, [{"id": 7, "edition": 2, "source_md5": None}])
+    manifest = read_manifest(dataset)
+    later = replace(manifest, edition=2, plan_hash=plan_hash_without(manifest.plan_hash, [7]))
+    write_manifest(dataset, later)
+    run = tmp_path / "run"
+    shutil.copytree(begun, run)
+    settings = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(settings | {"plan_hash": manifest.plan_hash}))
+
+    with pytest.raises(UsageError, match=r"trained before 1 post was removed from .*, which is now version 2"):
+        train(config(dataset, run))
 
 
 def test_run_in_use_is_refused(dataset: Path, begun: Any) -> None:

@@ -102,3 +102,18 @@ def _required(pixels: Uint8Array | Unusable) -> Uint8Array:
             f"a picture of the dataset cannot be decoded ({pixels.reason}): run `alti2v verify` on it"
         )
     return pixels
+
+
+def parity_line(clients: ClientParity, *, of_originals: bool) -> str:
+    """Describe the differences of clients in a line."""
+    which = (
+        "originals of the validation split"
+        if of_originals
+        else "pictures of the validation split, enlarged from the dataset's size"
+    )
+    return (
+        f"On {clients.pictures:,} {which}, decoded, padded and resized as clients do, probabilities differ "
+        f"from those of the run by {clients.mean:.4f} on average and {clients.largest:.3f} at most; "
+        f"{clients.changed:,} of {clients.tags:,} tags are on another side of the threshold "
+        f"{clients.threshold:.4f}. The rest of the difference is the JPEG that the run makes first."
+    )

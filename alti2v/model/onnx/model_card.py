@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alti2v.model.network.build import Architecture
-from alti2v.model.onnx.client_parity import ClientParity
+from alti2v.model.onnx.client_parity import ClientParity, parity_line
 from alti2v.model.onnx.contract import CONTRACTS, PLACEHOLDER, REPORT_FILE, Contract, OutputRole
 from alti2v.model.onnx.labels import Change, LabelTable, Rating, count_categories
 from alti2v.model.options.choices import Format
@@ -343,21 +343,6 @@ def _limits(facts: Facts, contract: Contract) -> list[str]:
     if facts.clients is not None:
         lines.append(f"- {parity_line(facts.clients, of_originals=facts.of_originals)}")
     return [*lines, ""]
-
-
-def parity_line(clients: ClientParity, *, of_originals: bool) -> str:
-    """Describe the differences of clients in a line."""
-    which = (
-        "originals of the validation split"
-        if of_originals
-        else "pictures of the validation split, enlarged from the dataset's size"
-    )
-    return (
-        f"On {clients.pictures:,} {which}, decoded, padded and resized as clients do, probabilities differ "
-        f"from those of the run by {clients.mean:.4f} on average and {clients.largest:.3f} at most; "
-        f"{clients.changed:,} of {clients.tags:,} tags are on another side of the threshold "
-        f"{clients.threshold:.4f}. The rest of the difference is the JPEG that the run makes first."
-    )
 
 
 def _origin(facts: Facts) -> list[str]:

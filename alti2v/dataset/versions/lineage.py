@@ -1,0 +1,40 @@
+"""Relation of two versions of a dataset: what `alti2v remove` changed since a plan, proved by hashes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from alti2v.dataset.manifest import Manifest
+from alti2v.dataset.versions.previous import read_removed
+from alti2v.errors import Alti2vError
+
+
+def plan_hash_without(plan_hash: str, ids: Sequence[int]) -> str:
+    """Return the hash of a plan from which pictures are removed; `ids` are ascending and distinct."""
+    return hashlib.sha256(f"{plan_hash} without {list(ids)}".encode()).hexdigest()
+
+
+def removed_since(dataset: Path, manifest: Manifest, plan_hash: str) -> int | None:
+    """Count the posts removed from a dataset since it had another plan.
+
+    Returns:
+        Their number; None if something else changed too, or the dataset never had that plan. A number says that
+        every picture that is left is in the split in which it was then.
+    """
+    try:
+        rows = read_removed(dataset)
+    except Alti2vError:  # damaged: `alti2v verify` says so
+        return None
+    of_edition: dict[int, list[int]] = {}
+    for post_id, edition in zip(rows.column("id").to_pylist(), rows.column("edition").to_pylist(), strict=True):
+        of_edition.setdefault(edition, []).append(post_id)
+    for first in of_edition:
+        found, count = plan_hash, 0
+        for edition in range(first, manifest.edition + 1):
+            ids = sorted(of_edition.get(edition, ()))
+            found, count = plan_hash_without(found, ids), count + len(ids)
+        if found == manifest.plan_hash:
+            return count
+    return None
