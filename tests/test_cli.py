@@ -69,6 +69,7 @@ def test_root_script_is_the_program() -> None:
         (errors.Alti2vError, 1),
         (errors.DataError, 1),
         (errors.StorageError, 1),
+        (errors.RemoteReadError, 3),
         (errors.UsageError, 2),
         (errors.RemoteError, 3),
         (errors.DamagedError, 4),

@@ -269,3 +269,22 @@ def test_messages_are_words_rather_than_code(tmp_path: Path) -> None:
     stages = (staged / "preprocess.json").read_text()
     (staged / "preprocess.json").write_text(stages.replace("bilinear", "lanczos9"))
     assert "a step 'stretch' with the filter 'lanczos9' is unknown" in refused(staged, DamagedError)
+
+
+def test_an_output_of_three_dimensions_is_described(tmp_path: Path) -> None:
+    """Its shape is told as the file declares it, beside the one that is needed."""
+    import onnx
+
+    FAMILIES["wd_v3"].write(tmp_path)
+    model = onnx.load(tmp_path / "model.onnx")
+    shape = model.graph.output[0].type.tensor_type.shape
+    shape.dim.insert(1, onnx.TensorShapeProto.Dimension(dim_value=1))
+    model.graph.node[-1].output[0] = "flat"
+    axes = onnx.helper.make_tensor("axis", onnx.TensorProto.INT64, [1], [1])
+    model.graph.initializer.append(axes)
+    model.graph.node.append(onnx.helper.make_node("Unsqueeze", ["flat", "axis"], [model.graph.output[0].name]))
+    onnx.save(model, str(tmp_path / "model.onnx"))
+
+    message = refused(tmp_path, DamagedError)
+    assert "1, 14)" in message
+    assert "instead of a row for each picture, (N, 14)" in message
