@@ -108,7 +108,7 @@ def test_thresholds_of_every_tag_are_tuned(run: Any) -> None:
 
     assert tuned is not None
     assert set(tuned.rules) == {"f0.5", "f1", "f2"}
-    assert set(tuned.rules["f1"]) == set(COLOURS)
+    assert set(tuned.rules["f1"]) <= set(COLOURS)  # those with enough of the 12 pictures
     assert tuned.images == 12
     assert tuned.fallback == load_model(run).threshold
 

@@ -514,6 +514,18 @@ def test_f05_a_host_that_is_down_leaves_posts_pending(board: Board, tmp_path: Pa
     assert (healed.stored, healed.complete) == (60, True)
 
 
+def test_the_reason_why_the_board_is_down_is_told_once(board: Board, tmp_path: Path) -> None:
+    """A resumed crawl of a board that is down names the fault once, with the place of the listing."""
+    site = board()
+    store = tmp_path / "store"
+    crawl_board(config(store, site, limit=10))
+    site.script("/index.php", *[page(status=502)] * 1000)
+    report = crawl_board(config(store, site, retry=replace(QUICK, failures=10, probes=3)))
+
+    assert not report.complete
+    assert report.missing.count("502") == 1
+
+
 def test_f07_a_ban_leaves_posts_pending(board: Board, tmp_path: Path) -> None:
     """403 for everything after a good beginning: said, nothing is recorded as refused, and it goes on."""
     site = board()
