@@ -127,7 +127,7 @@ def test_search(tmp_path: Path) -> None:
     keys = [f"p{number}" for number in range(len(numbers))]
     vectors = tmp_path / "v.parquet"
     write_rows(vectors, origin, Rows(keys, [["solo"]] * len(keys), numbers))
-    interrupted("search", vectors, "--tags", "solo", when=has_computed(12))
+    interrupted("search", vectors, "--tags", "solo", when=has_computed(4))
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +169,6 @@ def test_train(tmp_path: Path, run: Path) -> None:
     dataset = write_dataset(tmp_path / "dataset", splits, size=32)
     training = tmp_path / "run"
     options = ("--recipe", "scratch", "--epochs", "1000", "--batch-size", "8")
-    said = interrupted("train", dataset, training, *options, when=lambda _: any(training.glob("checkpoints/*")))
+    interrupted("train", dataset, training, *options, when=lambda _: (training / "log.csv").exists())
 
-    assert "step" in said or "epoch" in said
+    assert any((training / "checkpoints").iterdir())
