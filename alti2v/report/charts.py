@@ -189,7 +189,8 @@ def nice_axis(label: str, values: Iterable[float], *, from_zero: bool = True) ->
     rough = max((high - low) / 5, sys.float_info.min)  # the fifth of a subnormal number would be 0
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999999)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    first = math.floor(low / step + 1e-9)
+    last = max(first + 1, math.ceil(high / step - 1e-9))  # subnormal numbers are less than a step
     ticks = tuple(step * number for number in range(first, last + 1))
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     return Axis(label=label, low=ticks[0], high=ticks[-1], ticks=ticks, digits=digits)

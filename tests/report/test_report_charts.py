@@ -6,7 +6,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from alti2v.report.charts import (
@@ -74,6 +74,7 @@ def test_points_that_are_no_numbers_are_left_out() -> None:
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20))
+@example([5e-324])
 def test_a_nice_axis_holds_its_values_with_few_round_ticks(values: list[float]) -> None:
     """All values lie between the first and the last of at most eight ticks, whose labels all differ."""
     axis = nice_axis("a", values)
