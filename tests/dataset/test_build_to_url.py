@@ -450,7 +450,7 @@ def test_f41_an_unreachable_store_is_one_line(
     with pytest.raises(SystemExit) as ended:
         main(["build-shards", str(store), URL, "--work", str(tmp_path / "work"), "--workers", "1"])
 
-    assert ended.value.code == 1
+    assert ended.value.code == 3
     assert f"cannot read {URL}/: " in (said := capsys.readouterr().err)
     assert said.count("\n") == 1
 

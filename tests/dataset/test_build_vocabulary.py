@@ -195,7 +195,7 @@ def test_unicode_forms_are_one_tag(tmp_path: Path, stored: tuple[str, ...], list
     build(store, tmp_path / "all")
     dropped = build(store, tmp_path / "dropped", drop=tmp_path / "list")
     kept = build(store, tmp_path / "kept", keep=tmp_path / "list", top_tags=1)
-    with pytest.raises(DataError, match="8 dropped filter_none_of"):
+    with pytest.raises(DataError, match="8 left out by --none-of"):
         build(store, tmp_path / "none", none_of=(listed,), any_tag=("1girl",))
 
     assert counts(tmp_path / "all") == {"1girl": 8, COMPOSED: 8, "\uff41": 8}

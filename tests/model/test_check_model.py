@@ -35,7 +35,7 @@ STD_0 = json.dumps(
         ("thresholds.csv", "0.36", "nan", 4, "thresholds.csv: the threshold 'nan' of category '0'"),
         ("thresholds.csv", "0.36", "1.5", 4, "thresholds.csv: the threshold '1.5' of category '0'"),
         ("thresholds.csv", "threshold", "limit", 4, "thresholds.csv: has no columns category and threshold"),
-        ("selected_tags.csv", ",0.36,", ",nan,", 4, "row 1 has a best_threshold outside [0, 1]"),
+        ("selected_tags.csv", ",0.36,", ",nan,", 1, "row 1 has a best_threshold outside [0, 1]"),
         ("preprocess.json", None, STD_0, 4, "has the std 0"),
         ("preprocess.json", '"val"', '"valid"', 1, "preprocess.json: has no list 'val': imgutils reads both"),
         ("categories.json", '"category": 4', '"category": 5', 1, "does not name the category 4"),

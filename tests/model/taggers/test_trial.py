@@ -91,7 +91,7 @@ def test_a_declared_number_of_rows_limits_the_batch(tmp_path: Path, capsys: pyte
     assert batch_difference(opened.forward, opened.description.input) == 0
     status, out, _ = run(capsys, "model", str(one))
     assert status == 0
-    assert "batches of 1 of" in out
+    assert "batches of 1, (" in out
 
     images: Any = np.random.default_rng(0).integers(0, 256, (3, 448, 448, 3)).astype(np.uint8)
     np.testing.assert_allclose(opened.forward(images)[0], expected.forward(images)[0], atol=1e-4)
