@@ -206,14 +206,11 @@ def _checked(path: Path, table: Table, found: pa.Table, columns: Sequence[str] |
     import pyarrow as pa
 
     check_bounds(path, table, found)
-    for name in _lacking(table, found.column_names):
-        if columns is None or name in columns:
-            field = schema(table).field(name)
-            found = found.append_column(field, pa.nulls(len(found), field.type))
-    if columns is not None:
-        found = found.select([name for name in schema(table).names if name in columns])
     wanted = _with_further_facts(schema(table), found.schema)
-    return found.cast(pa.schema([wanted.field(name) for name in found.column_names], wanted.metadata))
+    for name in _lacking(table, found.column_names):
+        found = found.append_column(wanted.field(name), pa.nulls(len(found), wanted.field(name).type))
+    fields = [field for field in wanted if columns is None or field.name in columns]
+    return found.select([field.name for field in fields]).cast(pa.schema(fields, wanted.metadata))
 
 
 def read_open_table(file: BinaryIO, table: Table, columns: Sequence[str] | None = None) -> pa.Table:
