@@ -20,21 +20,25 @@ from alti2v.demo.board.app import BoardConfig, DialectName, start_board
 from alti2v.demo.board.faults import Faults
 
 
+def of_originals(store: Path, url: str, *, in_worker: bool) -> CrawlConfig:
+    return CrawlConfig(
+        store=store,
+        board=url,
+        files="original",
+        rate=math.inf,
+        api_rate=math.inf,
+        allow_private=True,
+        download_in_worker=in_worker,
+    )
+
+
 @pytest.mark.parametrize("dialect", ["gelbooru", "danbooru"])
 async def test_avif_originals_are_stored_as_they_are(dialect: DialectName, tmp_path: Path) -> None:
     """Compared with the board's MD5, under the name of their format; the store is whole."""
     board = await start_board(
         BoardConfig(posts=12, pictures=3, dialect=dialect, faults=Faults(avif_rate=1.0, hidden_rate=0.0))
     )
-    config = CrawlConfig(
-        store=tmp_path / "store",
-        board=board.url,
-        files="original",
-        rate=math.inf,
-        api_rate=math.inf,
-        allow_private=True,
-        download_in_worker=False,
-    )
+    config = of_originals(tmp_path / "store", board.url, in_worker=False)
     report = await asyncio.to_thread(crawl_board, config)
     await board.stop()
     rows = pd.read_parquet(tmp_path / "store/posts")
@@ -56,15 +60,7 @@ async def test_without_the_codec_the_jpeg_is_stored(
     board = await start_board(
         BoardConfig(posts=12, pictures=3, dialect="danbooru", faults=Faults(avif_rate=0.5, hidden_rate=0.0))
     )
-    config = CrawlConfig(
-        store=tmp_path / "store",
-        board=board.url,
-        files="original",
-        rate=math.inf,
-        api_rate=math.inf,
-        allow_private=True,
-        download_in_worker=in_worker,
-    )
+    config = of_originals(tmp_path / "store", board.url, in_worker=in_worker)
     said: list[str] = []
     report = await asyncio.to_thread(
         crawl_board, config, progress=lambda progress: said.append(progress.milestone)
