@@ -23,8 +23,8 @@ from tests.crawl.helpers.scripted_board import ScriptedBoard
 from tests.helpers.patience import limit_s
 
 
-def test_ctrl_c_twice_stops_at_once(board: Board, tmp_path: Path) -> None:
-    """The first waits for two files that never come, and says how to be quicker; the second does not wait."""
+def stalling_site(board: Board) -> tuple[ScriptedBoard, threading.Semaphore]:
+    """Return a board whose files never come after the tenth, and what each request for one of them releases."""
     site = board()
     begun = threading.Semaphore(0)
 
@@ -34,6 +34,12 @@ def test_ctrl_c_twice_stops_at_once(board: Board, tmp_path: Path) -> None:
         return web.Response()
 
     site.script("/samples/", *[None] * 10, *[stalled] * 50)
+    return site, begun
+
+
+def test_ctrl_c_twice_stops_at_once(board: Board, tmp_path: Path) -> None:
+    """The first waits for two files that never come, and says how to be quicker; the second does not wait."""
+    site, begun = stalling_site(board)
     with start(site, tmp_path / "store") as process:
         assert process.stderr is not None
         assert all(begun.acquire(timeout=30) for _ in range(2))
@@ -82,15 +88,7 @@ def test_f32_a_signal_once_finishes_what_is_in_flight(
 @pytest.mark.parametrize("rate", ["400", "50"])
 def test_ctrl_c_ends_within_two_seconds_although_servers_stall(board: Board, tmp_path: Path, rate: str) -> None:
     """Two files that never come are left for the next run, in one process or two."""
-    site = board()
-    begun = threading.Semaphore(0)
-
-    async def stalled(_: web.Request) -> web.StreamResponse:
-        begun.release()
-        await asyncio.sleep(60)
-        return web.Response()
-
-    site.script("/samples/", *[None] * 10, *[stalled] * 50)
+    site, begun = stalling_site(board)
     with start(site, tmp_path / "store", "--rate", rate) as process:
         assert all(begun.acquire(timeout=30) for _ in range(2))
         begun_s = time.monotonic()
