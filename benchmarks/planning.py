@@ -27,7 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from alti2v.dataset import build, planned_version
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.manifest import Manifest, Shard
-from alti2v.dataset.plan.near_duplicates import NEAR_BITS, near_pairs
+from alti2v.dataset.plan.near_duplicates import NEAR_BITS
+from alti2v.dataset.plan.near_hashes import near_pairs
 from alti2v.dataset.planned_version import PlannedVersion, write_and_publish
 from alti2v.dataset.versions.transaction import DatasetWriter
 from alti2v.dataset.write.shard import ShardSpec

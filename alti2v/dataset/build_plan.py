@@ -23,8 +23,8 @@ from alti2v.dataset.images.appearance import (
     report_changed,
 )
 from alti2v.dataset.images.prepare import appearance_recipe
+from alti2v.dataset.plan.components import related_groups
 from alti2v.dataset.plan.filters import PREFIX
-from alti2v.dataset.plan.near_duplicates import related_groups
 from alti2v.dataset.plan.outcomes import DROPPED, NONE_REMOVED, Outcomes, first_outcomes
 from alti2v.dataset.plan.planner import Candidates, ExistingPictures, Plan, PlanOptions, make_plan
 from alti2v.dataset.plan.posts import StorePosts

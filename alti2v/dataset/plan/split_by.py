@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.dataset.plan.near_duplicates import related_groups
+from alti2v.dataset.plan.components import related_groups
 from alti2v.dataset.plan.split import NOWHERE, check_sizes, first_that_fit
 from alti2v.errors import UsageError
 from alti2v.storage.layout import SPLITS

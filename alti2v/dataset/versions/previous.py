@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from alti2v.dataset.images.appearance import AppearanceIndex, known_rows, read_index
 from alti2v.dataset.manifest import LOST_TABLE, Manifest, read_lasting_parts, read_vocabulary
-from alti2v.dataset.plan.near_duplicates import related_groups
+from alti2v.dataset.plan.components import related_groups
 from alti2v.dataset.plan.outcomes import NONE_REMOVED, STORED, Outcomes, Removed, encoded
 from alti2v.dataset.plan.planner import ExistingPictures
 from alti2v.dataset.plan.posts import StorePosts

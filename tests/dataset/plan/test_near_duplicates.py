@@ -10,14 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from alti2v.dataset.plan.near_duplicates import (
-    Appearances,
-    appearances_of,
-    groups,
-    near_pairs,
-    perceptual_hashes,
-    related_groups,
-)
+from alti2v.dataset.plan.components import related_groups
+from alti2v.dataset.plan.near_duplicates import Appearances, appearances_of, groups
+from alti2v.dataset.plan.near_hashes import near_pairs
+from alti2v.dataset.plan.perceptual_hashes import perceptual_hashes
 from alti2v.dataset.plan.thumbnails import correlations, thumbnails_of
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.pictures.square import PreparedPicture, prepare_picture
@@ -89,11 +85,21 @@ def test_near_pairs_of_many_rows_in_one_band(monkeypatch: pytest.MonkeyPatch) ->
     rng = np.random.default_rng(7)
     hashes = rng.integers(0, 2**20, 400, np.uint64)
     whole = [ends.tolist() for ends in near_pairs(hashes, hashes, near_bits=5)]
-    monkeypatch.setattr("alti2v.dataset.plan.near_duplicates._PAIRS_AT_ONCE", 50)
+    monkeypatch.setattr("alti2v.dataset.plan.near_hashes._PAIRS_AT_ONCE", 50)
     pieces = [ends.tolist() for ends in near_pairs(hashes, hashes, near_bits=5)]
 
     assert whole == pieces
     assert whole[0]
+
+
+def test_near_pairs_of_full_tables_are_those_of_brute_force() -> None:
+    """Also with several hashes for most keys, of which the first are found in tables and the others search."""
+    hashes = np.unique(clustered_hashes(np.random.default_rng(3), 400))
+    found = near_pairs(hashes, hashes, near_bits=8)
+    near = np.nonzero(np.triu(np.bitwise_count(hashes[:, None] ^ hashes[None]) <= 8, 1))
+
+    assert np.array_equal(found, near)
+    assert len(near[0]) > 2_000
 
 
 def appearances_in(contents: list[bytes]) -> Appearances:
