@@ -279,7 +279,7 @@ def in_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
         else:
             if converted is not None:
                 return converted
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 @functools.lru_cache(maxsize=16)  # most pictures carry one of a few profiles; to make a transform takes 1 ms

@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from alti2v.errors import DataError
 from alti2v.records import Category, Tag, composed
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _ROWS_AT_ONCE = 20_000
 CATEGORIES = tuple(Category)
@@ -43,10 +46,14 @@ class TagLists:
 
     def as_arrow(self) -> pa.ListArray:
         """Return the lists as an Arrow array."""
+        import pyarrow as pa  # `alti2v tag` needs this module for relations, and no Arrow
+
         return pa.ListArray.from_arrays(pa.array(self.offsets.astype(np.int32)), pa.array(self.codes))
 
     def named(self, names: pa.StringArray) -> pa.ListArray:
         """Return the lists as an Arrow array of names."""
+        import pyarrow as pa
+
         return pa.ListArray.from_arrays(
             pa.array(self.offsets.astype(np.int32)), names.take(pa.array(self.codes))
         )

@@ -123,16 +123,24 @@ def white_pictures(takes: ModelInput, count: int) -> Uint8Array:
 
 def fed(images: Uint8Array, takes: ModelInput) -> npt.NDArray[Any]:
     """Convert pictures (B, S, S, 3 or 4) uint8 RGB to the axes, channels and range of a network."""
-    turned = images[..., 2::-1] if takes.bgr else images[..., :3]
-    axes = turned.transpose(0, 3, 1, 2) if takes.channels_first else turned
     if takes.dtype == "uint8":
-        return np.ascontiguousarray(axes)
-    values = np.ascontiguousarray(axes, np.float32)
-    shape = (3, 1, 1) if takes.channels_first else (3,)
-    mean, std = (np.array(numbers, np.float32).reshape(shape) for numbers in (takes.mean, takes.std))
-    if takes.scale != 1 or mean.any() or (std != 1).any():
-        values *= np.float32(takes.scale) / std
-        values -= mean / std
+        turned = images[..., 2::-1] if takes.bgr else images[..., :3]
+        return np.ascontiguousarray(turned.transpose(0, 3, 1, 2) if takes.channels_first else turned)
+    count, height, width, _ = images.shape
+    shape = (count, 3, height, width) if takes.channels_first else (count, height, width, 3)
+    values = np.empty(shape, np.float32)
+    planes = values if takes.channels_first else values.transpose(0, 3, 1, 2)
+    mean, std = np.array(takes.mean, np.float32), np.array(takes.std, np.float32)
+    factors, offsets = np.float32(takes.scale) / std, mean / std
+    is_scaled = bool((factors != 1).any() or offsets.any())
+    scaled = np.empty((height, width), np.float32)
+    # Plane by plane: on interleaved channels, numpy takes two to four times as long.
+    for number, place in np.ndindex(count, 3):
+        plane = images[number, ..., 2 - place if takes.bgr else place]
+        if is_scaled:
+            np.multiply(plane, factors[place], out=scaled)
+            np.subtract(scaled, offsets[place], out=scaled)
+        planes[number, place] = scaled if is_scaled else plane
     return values.astype(takes.dtype, copy=False)
 
 

@@ -19,7 +19,6 @@ from alti2v.model.tagging.tagger import Tagger
 from alti2v.storage.columns import TAG_ALIASES, TAG_IMPLICATIONS
 from alti2v.storage.directory import DirectoryKind, described_kind
 from alti2v.storage.documents import read_text_file
-from alti2v.storage.store import open_store, read_categories, read_relations
 
 OF_MODEL = "model"  # value of --copyright-of
 # A copyright belongs to a character if at least this share of its pictures has it, and there are that many.
@@ -49,6 +48,8 @@ def _relations(source: Path | None) -> tuple[TagRelations, Mapping[str, str]]:
     if source is None:
         return TagRelations(), {}
     if described_kind(source) is DirectoryKind.STORE:
+        from alti2v.storage.store import open_store, read_categories, read_relations  # imports pyarrow
+
         with open_store(source) as store:
             relations = TagRelations(
                 read_relations(store, TAG_ALIASES), read_relations(store, TAG_IMPLICATIONS)

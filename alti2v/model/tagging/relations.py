@@ -98,7 +98,8 @@ def tag_names_with(relations: AppliedRelations | None, vocabulary: OutputTags) -
     found |= {one: None for name in tuple(found) for one in applied_ones.copyright_of.get(name, ())}
     if applied_ones.mode is Implications.ADD:
         found |= {one: None for name in tuple(found) for one in applied_ones.implied.get(name, ())}
-    more = tuple(name for name in found if name not in set(vocabulary.names))
+    of_model = frozenset(vocabulary.names)
+    more = tuple(name for name in found if name not in of_model)
     pairs = zip(vocabulary.names, vocabulary.categories, strict=True)
     return TagNames(
         known=make_vocabulary(

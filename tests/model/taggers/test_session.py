@@ -12,7 +12,7 @@ from alti2v.errors import DamagedError
 from alti2v.model.taggers.description import ModelDescription, ModelInput, ModelOutput
 from alti2v.model.taggers.folder import open_tagger
 from alti2v.model.taggers.graph import Graph, GraphTensor
-from alti2v.model.taggers.session import OnnxSession, forward_of
+from alti2v.model.taggers.session import OnnxSession, fed, forward_of
 from alti2v.model.vocabulary import make_vocabulary
 from alti2v.pictures.recipe import ImageRecipe
 from tests.model.helpers.foreign_taggers import FAMILIES
@@ -64,3 +64,40 @@ def test_vectors_of_a_length_that_is_not_declared_are_found(tmp_path: Path) -> N
     images = np.zeros((3, 448, 448, 3), np.uint8)
     with pytest.raises(DamagedError, match=r"answers vectors of shape \(2, 3\) for 3 pictures"):
         open_tagger(tmp_path).forward(images)
+
+
+@pytest.mark.parametrize("channels_first", [False, True])
+@pytest.mark.parametrize("bgr", [False, True])
+@pytest.mark.parametrize(
+    ("scale", "mean", "std"),
+    [
+        (1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        (1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["tensor(float)", "tensor(float16)", "tensor(uint8)"])
+def test_networks_are_fed_the_described_numbers(
+    channels_first: bool, bgr: bool, scale: float, mean: Any, std: Any, dtype: str
+) -> None:
+    """Each number is pixel * (scale / std) - mean / std in float32, to the bit, in the right order."""
+    shape = (None, 3, 6, 6) if channels_first else (None, 6, 6, 3)
+    takes = ModelInput(
+        tensor=GraphTensor("input", dtype, shape),
+        preparation=ImageRecipe(size=6),
+        channels_first=channels_first,
+        bgr=bgr,
+        scale=scale,
+        mean=mean,
+        std=std,
+    )
+    images = np.random.default_rng(0).integers(0, 256, (2, 6, 6, 4), np.uint8)
+    expected: Any = images[..., 2::-1] if bgr else images[..., :3]
+    if dtype != "tensor(uint8)":
+        factor, offset = np.float32(scale) / np.float32(std), np.float32(mean) / np.float32(std)
+        expected = (expected.astype(np.float32) * factor - offset).astype(takes.dtype)
+    expected = expected.transpose(0, 3, 1, 2) if channels_first else expected
+    given = fed(images, takes)
+
+    assert given.dtype == expected.dtype
+    assert given.flags.c_contiguous
+    assert np.array_equal(given, expected)

@@ -252,12 +252,12 @@ def test_a_path_of_an_onnx_file_means_the_folder_that_holds_it(tmp_path: Path, p
 
 
 def test_no_tensorflow_is_needed(tmp_path: Path, pictures: Any) -> None:
-    """A WD folder tags pictures where TensorFlow and Keras cannot be imported."""
+    """`tag` with a WD folder imports neither TensorFlow and Keras nor pyarrow, which take long."""
     write_wd_folder(tmp_path / "wd")
     code = (
-        "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None\n"
-        "from alti2v.model.tagging.tagger import load_tagger\n"
-        f"print(load_tagger({str(tmp_path / 'wd')!r}).estimate_plausible_tags([{str(pictures[0])!r}]))"
+        "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = sys.modules['pyarrow'] = None\n"
+        "from alti2v.cli import main\n"
+        f"main(['tag', {str(tmp_path / 'wd')!r}, {str(pictures[0])!r}])"
     )
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
