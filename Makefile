@@ -80,7 +80,7 @@ serve-test: .venv-serve/.installed
 .venv-serve/.installed: setup.cfg
 	test -x .venv-serve/bin/python || $(PYTHON) -m venv .venv-serve
 	.venv-serve/bin/python $(PIP_INSTALL) 'gradio>=6,<7' faiss-cpu onnx onnxruntime \
-		click fsspec jinja2 numpy pyarrow rich selenium pytest pytest-asyncio pytest-socket
+		click fsspec jinja2 numpy pyarrow pyspng rich zlib-ng selenium pytest pytest-asyncio pytest-socket
 	touch $@
 
 # Proofs that take minutes each, such as killing the whole demo again and again.

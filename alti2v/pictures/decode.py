@@ -21,6 +21,7 @@ from PIL import ExifTags, Image, ImageCms, ImageFile
 from alti2v.pictures.formats import jpeg, png
 from alti2v.pictures.header import ImageHeader, NoPicture, PictureRefusal, read_header
 from alti2v.pictures.limits import MAX_PIXELS
+from alti2v.pictures.png_lines import decode_quickly
 from alti2v.pictures.whole import flaw
 
 _REASONS = {
@@ -38,6 +39,9 @@ _ORIENTATION = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # CIPA DC-008 (Exif 2.32), table 6: what undoes each value of the tag Orientation
+# Formats whose pixels Pillow copies from memory, in pieces of 64 kB unless told otherwise.
+_COPIED = frozenset({"WEBP", "AVIF"})
+_WHOLE = 1 << 30
 # What is put behind a scan to see whether it is complete: if not, it is decoded. Several, because the missing
 # bits may be those of one of them, or close enough to give the same pixels.
 _FILLINGS = (bytes(128), *(bytes([byte, 255 - byte]) * 64 for byte in range(7, 255, 31)))
@@ -185,6 +189,10 @@ def _decoded(
         with _opened(content, image_format) as image:
             # A square request would make Pillow decode at full size: the draft keeps BOTH sides above it.
             drafted = None if at_least is None else image.draft(image.mode, at_least)
+            if image_format == "PNG":
+                decode_quickly(image, content)
+            elif image_format in _COPIED:
+                image.decodermaxblock = _WHOLE
             image.load()  # before the orientation is read: that decodes, too, and swallows what is wrong
             transparent = _with_alpha(image, content) if image.has_transparency_data else image
             pixels, icc = _in_plain_mode(transparent, image.info.get("icc_profile") or profile)

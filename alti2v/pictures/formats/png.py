@@ -33,15 +33,21 @@ class PngHeader:
     is_interlaced: bool
 
     @property
+    def pixel_bits(self) -> int:
+        """Bits of a pixel."""
+        return self.bits * _CHANNELS[self.colour][0]
+
+    @property
     def raw_bytes(self) -> int:
         """Bytes of the picture's lines before compression, filter bytes included."""
-        bits = self.bits * _CHANNELS[self.colour][0]
         passes = _ADAM7 if self.is_interlaced else ((0, 0, 1, 1),)
         sizes = (
             ((self.width - x + across - 1) // across, (self.height - y + down - 1) // down)
             for x, y, across, down in passes
         )
-        return sum(lines * (1 + (columns * bits + 7) // 8) for columns, lines in sizes if columns > 0)
+        return sum(
+            lines * (1 + (columns * self.pixel_bits + 7) // 8) for columns, lines in sizes if columns > 0
+        )
 
 
 @dataclass(frozen=True, slots=True)
