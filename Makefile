@@ -53,7 +53,7 @@ lowest: $(VENV)/.installed-test
 	rm -rf .venv-lowest
 	$(BIN)/uv venv --quiet --python $(BIN)/python .venv-lowest
 	$(BIN)/uv pip compile --quiet --python $(BIN)/python --resolution lowest-direct setup.cfg \
-		--extra dask --extra export --extra jax --extra kpi --extra s3 --extra search --extra tensorboard \
+		--extra dask --extra export --extra hub --extra jax --extra kpi --extra s3 --extra search --extra tensorboard \
 		--output-file .venv-lowest/lowest.txt
 	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python \
 		--requirements .venv-lowest/lowest.txt --editable '.[test]'

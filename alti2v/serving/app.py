@@ -27,7 +27,7 @@ from alti2v.serving.admission import guarded, rules_for
 from alti2v.serving.blocks import build_page
 from alti2v.serving.config import ServeConfig
 from alti2v.serving.handlers import Handlers
-from alti2v.serving.view import MEGABYTE
+from alti2v.serving.view import MEGABYTE, page_title
 from alti2v.vectors.index import Index, open_index
 
 _FONTS = ("ui-sans-serif", "system-ui", "sans-serif")
@@ -106,7 +106,7 @@ def _launch(config: ServeConfig, uploads: Path) -> tuple[Any, str]:
         limits=config.limits,
         relate=None if relations is None else relate_with(relations, tagger.vocabulary),
     )
-    page = build_page(gradio, handlers, name=config.model.resolve().name)
+    page = build_page(gradio, handlers, title=page_title(config.model))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # from Gradio and its dependencies

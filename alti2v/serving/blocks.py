@@ -33,21 +33,21 @@ class _Components:
     similar: Any
 
 
-def build_page(gradio: Any, handlers: Handlers, *, name: str) -> Any:  # noqa: ANN401
-    """Build the page and the endpoint /tag of a model with this name."""
+def build_page(gradio: Any, handlers: Handlers, *, title: str) -> Any:  # noqa: ANN401
+    """Build the page with this title, and the endpoint /tag of its model."""
     with gradio.Blocks(
-        title=f"alti2v: {name}", analytics_enabled=False, delete_cache=(_SWEEP_EVERY_S, _UPLOADS_KEPT_S)
+        title=title, analytics_enabled=False, delete_cache=(_SWEEP_EVERY_S, _UPLOADS_KEPT_S)
     ) as page:
-        components = _lay_out(gradio, handlers, name)
+        components = _lay_out(gradio, handlers, title)
         _connect(gradio, handlers, components)
         _add_endpoint(gradio, handlers)
     return page
 
 
-def _lay_out(gradio: Any, handlers: Handlers, name: str) -> _Components:  # noqa: ANN401
+def _lay_out(gradio: Any, handlers: Handlers, title: str) -> _Components:  # noqa: ANN401
     defaults = slider_values(default_thresholds(handlers.tagger))
     state = gradio.State()
-    gradio.HTML(render("serve_head.html", name=name, tagger=handlers.tagger, limits=handlers.limits))
+    gradio.HTML(render("serve_head.html", title=title, tagger=handlers.tagger, limits=handlers.limits))
     with gradio.Row():
         with gradio.Column(scale=5):
             picture = _uploads_only(gradio, gradio.File(label="Picture", height=150, elem_id="picture"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -35,6 +36,7 @@ from alti2v.model.vocabulary import OutputTags
 from alti2v.pictures.header import PictureRefusal, read_header
 from alti2v.report.neighbours import thumbnail
 from alti2v.serving.config import UploadLimits
+from alti2v.storage.layout import MODEL_DIR
 
 MEGABYTE = 10**6
 _SHOWN_PX = 720
@@ -94,6 +96,12 @@ def analyse(tagger: Tagger, content: bytes, limits: UploadLimits) -> AnalysedPic
         pixels=square,
         shown=thumbnail(content, side=_SHOWN_PX) or _jpeg(Image.fromarray(square)),
     )
+
+
+def page_title(model: Path) -> str:
+    """Return the title of a model's page: the program, and the folder of the model or of its run."""
+    folder = model.resolve()
+    return f"alti2v: {(folder.parent if folder.name == MODEL_DIR else folder).name}"
 
 
 def default_thresholds(tagger: Tagger) -> dict[str, float]:

@@ -53,7 +53,7 @@ _BOARD_FACTS = (
     Column("score", "int64", "votes; null if nobody voted", nullable=True),
     Column("source", "string", "where the picture comes from, free text"),
     Column("parent_id", "int64", "the post that this one is a variant of", nullable=True),
-    Column("created_at", "timestamp", "when it was posted, if the board says", nullable=True),
+    Column("created_at", "timestamp", "when it was posted, to the second, if the board says", nullable=True),
 )
 
 POSTS = Table(
@@ -62,7 +62,9 @@ POSTS = Table(
         Column("id", "int64", "the board's post number", least=0),
         *_TAG_GROUPS,
         *_BOARD_FACTS,
-        Column("changed_at", "timestamp", "time of the last edit, if the board says", nullable=True),
+        Column(
+            "changed_at", "timestamp", "time of the last edit, to the second, if the board says", nullable=True
+        ),
         Column("width", "int32", "width of the original, px"),
         Column("height", "int32", "height of the original, px"),
         Column("md5", "string", "MD5 of the original as the board imported it", nullable=True),

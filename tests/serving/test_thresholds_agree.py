@@ -104,6 +104,16 @@ def test_a_given_threshold_means_what_its_documentation_says(
     assert by_api(load_tagger(folder), picture, {"general": threshold}) == ["above", "at"]
 
 
+@pytest.mark.parametrize("threshold", [0.391104459, 0.35, 0.0123456, 1 / 3, 0.9999999])
+def test_page_shows_thresholds_with_three_digits(tmp_path: Path, threshold: float) -> None:
+    """Of a threshold with nine digits the page shows three; untouched, it means the nine."""
+    tagger = load_tagger(write_model(tmp_path / "model", threshold, is_own=True))
+    shown = slider_values(default_thresholds(tagger))["general"]
+
+    assert len(f"{shown!r}".partition(".")[2]) <= 3
+    assert shown == pytest.approx(threshold, abs=0.0005)
+
+
 def test_a_moved_slider_means_what_it_shows() -> None:
     """The rounded number on an untouched slider means the model's own thresholds; others mean themselves."""
     defaults = {"general": 0.391104459, "character": 0.391104459}

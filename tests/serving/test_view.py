@@ -24,7 +24,7 @@ from alti2v.model.vocabulary import make_vocabulary
 from alti2v.report.rendering import render
 from alti2v.serving.app import one_at_a_time
 from alti2v.serving.config import ServeConfig, UploadLimits
-from alti2v.serving.view import analyse, default_thresholds, draw_heat_map, select_tags
+from alti2v.serving.view import analyse, default_thresholds, draw_heat_map, page_title, select_tags
 from tests.model.helpers.tiny_wd import write_picture, write_wd_folder
 
 VOCABULARY = make_vocabulary(
@@ -182,6 +182,16 @@ def test_tags_from_the_internet_stay_text() -> None:
     assert "<img" not in page
     assert "<b>&#34;" not in page
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
+
+
+@pytest.mark.parametrize("model", ["wd-tagger", "runs/first", "runs/first/model"])
+def test_the_title_names_the_program_and_the_model(tagger: Tagger, tmp_path: Path, model: str) -> None:
+    """Browser tab and heading say what is served: not the bare name of a folder, which may be `model`."""
+    title = page_title(tmp_path / model)
+    head = render("serve_head.html", title=title, tagger=tagger, limits=UploadLimits())
+
+    assert title == f"alti2v: {'wd-tagger' if model == 'wd-tagger' else 'first'}"
+    assert f"<h1>{title}</h1>" in head
 
 
 @pytest.mark.parametrize(

@@ -248,7 +248,7 @@ def _board_status(entry: Mapping[str, Any]) -> str:
 
 
 def _instant(value: object) -> int | None:
-    """Return the unix seconds of an ISO 8601 time like 2026-08-01T10:00:00.000-04:00."""
+    """Return the whole unix seconds of an ISO 8601 time like 2026-08-01T10:00:00.000-04:00."""
     try:
         moment = datetime.fromisoformat(str(value))
         return instant(int(moment.timestamp())) if moment.tzinfo else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -253,6 +254,19 @@ def test_danbooru_post_is_read() -> None:
     )
 
     assert the_post(DONMAI.read_posts(json.dumps([DANBOORU]).encode(), status=200)) == expected
+
+
+@pytest.mark.parametrize("fraction", [".000", ".001", ".499", ".500", ".999", ""])
+def test_milliseconds_are_cut_off_so_that_a_post_stays_in_its_day(fraction: str) -> None:
+    """A time is kept to the second: the last millisecond of a day does not become the next day."""
+    time = f"2026-07-31T23:59:59{fraction}+00:00"
+    post = the_post(
+        DONMAI.read_posts(
+            json.dumps([{**DANBOORU, "created_at": time, "updated_at": time}]).encode(), status=200
+        )
+    )
+    assert (post.created_at, post.changed_at) == (1785542399, 1785542399)
+    assert datetime.fromtimestamp(1785542399, UTC).isoformat() == "2026-07-31T23:59:59+00:00"
 
 
 def test_danbooru_hidden_post_has_no_file() -> None:
