@@ -107,7 +107,7 @@ def cluster_here(workers: int) -> Iterator[distributed.LocalCluster]:
         try:
             yield cluster
         finally:
-            # Before 2026.8 Dask waits only a second for a killed worker, too short on a busy machine.
+            # Dask waits 5 s for a worker that it has killed, which may be too short on a busy machine.
             with contextlib.suppress(TimeoutError):
                 cluster.close()
 
