@@ -84,7 +84,7 @@ def test_a_pause_and_the_counts_have_lines_of_their_own(columns: int) -> None:
     counts: dict[str, int | float | str] = {"listed": 1_234_567, "queued": 1_000, "stored": 1_100_000}
     counts |= {f"failed {kind}": 1_234 for kind in ("http_404", "truncated_body", "md5_mismatch", "timeout")}
     counts |= {"MB": 123_456.7, "MB/s": 12.34}
-    note = "https://safebooru.example asked for silence (HTTP 429): 3,599 s left"
+    note = "https://safebooru.example asked to pause (HTTP 429): 3,599 s left"
     progress = Progress(
         stage="crawling", done=1_100_000, total=6_813_020, unit="posts", counts=counts, note=note
     )

@@ -108,7 +108,7 @@ _SHOWN_DIGITS = 12  # of a hash of 64, enough to tell two plans apart
     type=click.Choice(SPLIT_KEYS),
     default=None,
     help="Rule in place of --split. artist: each artist in one split. date: test newer than validation, "
-    "validation newer than training; such a dataset grows by older pictures.",
+    "validation newer than training; such a dataset only grows by older pictures.",
 )
 @filter_options
 @option_of(BuildConfig, "--shard-samples", help="Maximum number of pictures in a shard.")
@@ -177,7 +177,7 @@ def _built(report: BuildReport) -> dict[str, str]:
     about = "about " if report.saved is not None else ""
     splits = ("train", "validation", "test")
     return {
-        **({} if report.saved is None else {"plan only": f"nothing is published; saved in {report.saved}"}),
+        **({} if report.saved is None else {"plan only": f"nothing was published; saved in {report.saved}"}),
         "posts": f"{sum(report.outcomes.values()):,}",
         **{f"  {outcome}": f"{count:,}" for outcome, count in report.outcomes.items()},
         "samples": ", ".join(

@@ -37,7 +37,7 @@ class _PathOrAddress(click.Path):
         if isinstance(value, str) and is_url(value):
             assert param is not None
             raise UsageError(
-                f"{value} cannot be read: {param.opts[0]} takes what is on this machine, or http(s)"
+                f"{value} cannot be read: {param.opts[0]} takes paths on this machine, or http(s) URLs"
             )
         path: Path = LOCAL_PATH.convert(value, param, ctx)
         return path

@@ -226,14 +226,14 @@ def evaluate(
     """Evaluate a RUN, or compare models of any kind.
 
     A single RUN is evaluated on the split that --split names; the test split is new to it. A comparison leaves
-    out all pictures that a RUN was trained or tuned on. Mean average precision is over the tags with at least
-    10 pictures in the split; the figure that `train` prints is over all tags of the validation split.
+    out all pictures that a RUN was trained or tuned on. Mean average precision is the mean over the tags with
+    at least 10 pictures in the split; `train` prints the mean over all tags of the validation split.
 
     With one RUN, writes metrics.json, per_tag.csv, suggestions.csv (tags that the board may have missed),
     report.md and report.html. With several models, or with one that is not a RUN, writes comparison.json,
-    per_tag.csv and comparison.html: a column for each model, over the tags and pictures that all have in
-    common, with intervals of the differences from the first. A MODEL is a RUN, the folder of an export or of
-    another tagger, or hf:owner/name; see docs/MODELS.md.
+    per_tag.csv and comparison.html: a column for each model, over the tags and pictures that they have in
+    common, with intervals of the differences from the first model. A MODEL is a RUN, the folder of an export
+    or of another tagger, or hf:owner/name; see docs/MODELS.md.
     """
     from alti2v.dataset.shard_cache import CacheConfig, open_dataset
     from alti2v.model.comparison.contestant import is_run

@@ -48,5 +48,5 @@ class CrawlReport:
 
     @property
     def ending(self) -> str:
-        """Words for the record of the last run."""
+        """How the run ended, in words, for the record of the last run."""
         return "complete" if self.complete else f"incomplete: {self.missing}"

@@ -83,7 +83,7 @@ def open_log(store: Path) -> Iterator[logging.Logger]:
 
 
 def begin_run(ledger: Ledger, log: logging.Logger, config: Any) -> LastRun:  # noqa: ANN401 - a dataclass
-    """Record the begin of a run, and log those of its options that are not the usual ones."""
+    """Record the start of a run, and log the options that differ from the defaults."""
     run = LastRun(
         begun_at=int(time.time()),
         stored_before=ledger.posts.counts().stored,

@@ -230,14 +230,14 @@ class _Check:
             found[place].append(member)
             if place is _Place.OTHER_FILE:
                 told.add(member.post_id)
-                self.report(f"{name}: {member_key(member.post_id)}", "is of another file than its post")
+                self.report(f"{name}: {member_key(member.post_id)}", "is another file than its post's")
         good = {member.post_id: member for member in found[_Place.RIGHT]}
         strays = {member.post_id: member for member in found[_Place.STRAY]}
         replaced = (*found[_Place.FORMER], *found[_Place.OTHER_FILE])
         self._report_lost(name, former, replaced)
         for post_id in sorted(expected.keys() - good.keys()):
             if post_id in strays or post_id not in told:
-                what = "is at another place than the ledger says" if post_id in strays else "is not there"
+                what = "is not where the ledger says" if post_id in strays else "is not there"
                 self.report(f"{name}: {member_key(post_id)}", what)
         for post_id in sorted(strays.keys() - expected.keys()):
             self.report(f"{name}: {member_key(post_id)}", "is there, but not in the ledger")

@@ -1,4 +1,4 @@
-"""Orchestration of `build-shards`: plan, write shards and tables, publish a version.
+"""Orchestrator of `build-shards`: plan, write shards and tables, publish a version.
 
 Each step leaves files that are complete or absent, so the same command after a kill does what is missing; a
 run with other options before the manifest exists reuses what it can.

@@ -1,4 +1,4 @@
-"""Environment of a build: posts of the store, engine, work folder; each local or remote."""
+"""Environment of a build: the posts of the store, the engine and the work folder, each local or remote."""
 
 from __future__ import annotations
 

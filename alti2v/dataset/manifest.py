@@ -159,7 +159,7 @@ def _shard(fields: Mapping[str, Any]) -> Shard:
 
 
 def read_lasting(path: Path, table: Table) -> pa.Table:
-    """Read a table that the program cannot make again.
+    """Read a table that the program cannot rebuild.
 
     Raises:
         VersionError: A program of another format version wrote it.

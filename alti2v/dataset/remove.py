@@ -1,4 +1,4 @@
-"""`remove`: take pictures out of a dataset for good, and leave everything else where it is.
+"""`remove`: remove pictures from a dataset permanently, without moving any other picture.
 
 Only the shards that hold them are written again, under the names of the next version; no picture changes its
 split, and indices of tags stay. Removed posts are recorded, so that no later build brings them back under the

@@ -134,8 +134,7 @@ def hold(dataset: Path, shard: Shard) -> None:
         if not is_intact(file, shard):
             file.unlink(missing_ok=True)
             raise DamagedError(
-                f"{remote.url}/{name} has other bytes than the manifest says (sha256 {shard.sha256[:12]}): "
-                "upload it again"
+                f"{remote.url}/{name} differs from the manifest (sha256 {shard.sha256[:12]}): upload it again"
             )
         _touch(file)
 

@@ -1,4 +1,4 @@
-"""Check of anybody's folder with an ONNX model: the contract of its format, or that it works."""
+"""Check of any folder with an ONNX model: against the contract of its format, or that it works."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ONLY_USED = (read_by_hand, read_camie, read_oppai_oracle, read_ml_danbooru)
 
 
 def check_model(folder: Path) -> Checked:
-    """Check a folder: the contract of its format if it has one, and that the model works here.
+    """Check a folder against the contract of its format, if it has one, and check that the model works here.
 
     Raises:
         UsageError: There is no model that can be read, or the extra `export` is not installed.
@@ -41,7 +41,7 @@ def check_model(folder: Path) -> Checked:
 
 
 def require_works(checked: Checked) -> None:
-    """Raise the error for breaches in another program's folder: it is damaged, or it only differs.
+    """Raise the error for breaches in another program's folder: damaged data, or a mere difference.
 
     Raises:
         UsageError, DamagedError: It does not work here.
@@ -73,7 +73,7 @@ def try_model(folder: Path) -> tuple[str, int]:
 
 
 def _is_export(folder: Path) -> bool:
-    """Return whether a folder without a model may be an export that lost it."""
+    """Return whether a folder without a model may be an export whose model is missing."""
     names = {entry.name for entry in folder.iterdir()}
     tables = {contract.labels_file for contract in CONTRACTS.values()}
     return bool(names & tables) and (REPORT_FILE in names or not any(map(is_weights, names)))
@@ -84,7 +84,7 @@ def _has_contract(found: RecognisedFolder) -> bool:
 
 
 def _breaches_of_use(folder: Path) -> tuple[str, ...]:
-    """Describe why a folder that keeps its contract does not work here."""
+    """Describe why a folder that meets its contract does not work here."""
     try:
         try_model(folder)
     except (DamagedError, DataError, UsageError) as exc:

@@ -17,7 +17,7 @@ from alti2v.model.tagging.tagger import Tagger, load_tagger
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdSummary:
-    """Thresholds that come with a model.
+    """Thresholds of a model itself.
 
     Attributes:
         overall: Threshold of tags without another one; None if the model does not say.

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import alti2v
+from alti2v.dataset.explore.file_names import file_names
 from alti2v.dataset.manifest import Manifest
 from alti2v.dataset.versions.lineage import removed_since
 from alti2v.errors import DamagedError
@@ -79,6 +80,7 @@ def evaluate(config: EvalConfig, *, progress: ProgressHook = ignore_progress) ->
             gallery=config.gallery,
             scratch=scratch,
         )
+    shown = [one.id for one in (*result.pictures, *result.suggestions)]
     frozen_head, frozen_notes = _score_frozen_head(config, model, common, manifest, result.min_positives)
     return Evaluation(
         run=config.run,
@@ -96,6 +98,7 @@ def evaluate(config: EvalConfig, *, progress: ProgressHook = ignore_progress) ->
             *frozen_notes,
         ),
         seconds=round(time.monotonic() - begun_s, 3),
+        file_names=file_names(dataset, [shard.name for shard in manifest.split(config.split)], shown),
     )
 
 
@@ -184,7 +187,7 @@ def _notes(
 
 
 def _note_of_dataset(config: EvalConfig, dataset: Path, manifest: Manifest, plan_hash: str) -> str:
-    """Say how the dataset differs from that of the training, which has another plan."""
+    """Describe how the dataset differs from the training dataset, whose plan is different."""
     removed = removed_since(dataset, manifest, plan_hash)
     if removed is None:
         return "This is not the dataset of the training: some pictures may be in both."

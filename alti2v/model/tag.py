@@ -189,7 +189,7 @@ def _task(config: TagConfig, tagger: Tagger) -> _Task:
 
 
 def _of_outputs(thresholds: Mapping[int, float], names: TagNames) -> dict[str, float]:
-    """Return tag of the model -> threshold; one that is given for it counts more than one for its new name."""
+    """Map tags to thresholds; one for the tag itself takes precedence over one for its new name."""
     renamed = {output: value for found, value in thresholds.items() for output in names.outputs_of(found)}
     own = {found: value for found, value in thresholds.items() if found < names.outputs}
     return {names.known.names[output]: value for output, value in {**renamed, **own}.items()}

@@ -1,4 +1,4 @@
-"""Train a tagger on a dataset; the same call again resumes at the step where the training stopped.
+"""Train a tagger on a dataset; calling it again resumes at the step where the training stopped.
 
 `train_settings` resolves the options, this module checks the files, and `training.loop` trains.
 """

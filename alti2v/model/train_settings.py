@@ -82,7 +82,7 @@ def _resolve_recipe(config: TrainConfig, begun: RunSettings | None) -> Recipe:
 
 
 def _with_head_start(config: TrainConfig, recipe: Recipe, *, weights: str, devices: int) -> Recipe:
-    """Decide between a head start and frozen epochs, where the recipe has both.
+    """Decide between a head start and frozen epochs, if the recipe has both.
 
     Raises:
         UsageError: A head start is requested that is not possible.

@@ -7,7 +7,7 @@ from alti2v.pictures.whole import flaw, needs_decoding
 
 
 def find_flaw(image_format: str, content: bytes | memoryview) -> str:
-    """Say in words what is missing or damaged; "" if the picture is sound, or too large to be decoded.
+    """Describe what is missing or damaged; "" if the picture is intact, or too large to be decoded.
 
     Raises:
         Alti2vError: A decoder is needed, and does not start.

@@ -1,4 +1,4 @@
-"""Pictures as other people's taggers take them: a few steps from any size to a square. Pure.
+"""Pictures as published taggers take them: a few steps from any size to a square. Pure.
 
 The kinds of steps, and how each of them rounds, are those of imgutils' `preprocess.json`
 (imgutils/preprocess/pillow.py and imgutils/data/pad.py).

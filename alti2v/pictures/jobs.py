@@ -71,7 +71,7 @@ class PrepareJob(DecoderJob[PreparedPicture]):
 
 @dataclass(frozen=True)
 class PixelsJob(DecoderJob[npt.NDArray[np.uint8]]):
-    """Give the pixels that a network of a dataset sees, (S, S, 3) uint8, RGB.
+    """Make the pixels that a network trained on a dataset gets, (S, S, 3) uint8, RGB.
 
     They go through the dataset's JPEG, as the pictures of the training did.
 
@@ -106,7 +106,7 @@ class PixelsJob(DecoderJob[npt.NDArray[np.uint8]]):
 
 @dataclass(frozen=True)
 class FramedJob(DecoderJob[npt.NDArray[np.uint8]]):
-    """Give the pixels that a tagger of somebody else sees: `framing.framed_pixels`."""
+    """Make the pixels that a published tagger gets: `framing.framed_pixels`."""
 
     framing: Framing
 
@@ -176,7 +176,7 @@ class PreviewJob(DecoderJob[bytes]):
 
 @dataclass(frozen=True)
 class CheckJob(DecoderJob[None]):
-    """Decode a picture, to see that it can be."""
+    """Check that a picture can be decoded."""
 
     def run(self, content: bytes) -> JobAnswer | Unusable:
         """See `DecoderJob`."""

@@ -8,7 +8,7 @@ _FLAW = {"JPEG": jpeg.flaw, "PNG": png.flaw, "GIF": gif.flaw, "WEBP": webp.flaw,
 
 
 def flaw(image_format: str, content: bytes | memoryview) -> str:
-    """Say in words what is missing or damaged; "" if structure and checksums show nothing."""
+    """Describe what is missing or damaged; "" if structure and checksums show no fault."""
     return _FLAW[image_format](content)
 
 

@@ -83,10 +83,21 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marker:
-    """A labelled point."""
+    """A ring around a point, with a label beside it.
+
+    Attributes:
+        at: Centre of the ring.
+        label: Text of the label.
+        role: Role of the ring for the style sheet.
+        label_at: Position of the label on its baseline: its end if `is_left`, else its start.
+        is_left: True for a label on the left of the ring.
+    """
 
     at: _Point
     label: str
+    role: str
+    label_at: _Point
+    is_left: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +129,7 @@ def line_chart(
     *,
     x: Axis,
     y: Axis,
-    markers: Iterable[tuple[_Point, str]] = (),
+    markers: Iterable[tuple[_Point, str, str]] = (),
     height: int = 340,
 ) -> Chart:
     """Lay out a chart.
@@ -128,7 +139,7 @@ def line_chart(
         series: Lines; later ones are drawn over earlier ones.
         x: Horizontal axis.
         y: Vertical axis.
-        markers: Pairs (point in data coordinates, label).
+        markers: Points to ring: (point in data coordinates, label, role).
         height: Height in units; the width is `WIDTH`.
     """
     right, bottom = WIDTH - _RIGHT, height - _BOTTOM
@@ -169,8 +180,50 @@ def line_chart(
             for value, label in zip(y.ticks, y.labels, strict=True)
         ),
         lines=tuple(lines),
-        markers=tuple(Marker(at=place(point), label=label) for point, label in markers),
+        markers=_labelled([(place(point), label, role) for point, label, role in markers]),
     )
+
+
+def _labelled(rings: Sequence[tuple[_Point, str, str]]) -> tuple[Marker, ...]:
+    """Put each label beside its ring, where it covers no other label and as few other rings as possible."""
+    markers: list[Marker] = []
+    taken: list[_Box] = []
+    for (across, down), label, role in rings:
+        # Lower left first: below a falling curve, and away from its line.
+        places = [
+            Marker(
+                at=(across, down),
+                label=label,
+                role=role,
+                label_at=(across + 9 * side, down + rise),
+                is_left=side < 0,
+            )
+            for rise in (17, -9, 31, -23, 45, -37)
+            for side in (-1, 1)
+        ]
+        others = [at for at, _, _ in rings if at != (across, down)]
+        best = min(places, key=lambda one: _covered(_box(one), taken, others))  # the first of equals
+        markers.append(best)
+        taken.append(_box(best))
+    return tuple(markers)
+
+
+_Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+def _box(marker: Marker) -> _Box:
+    """Return the area of a label; its letters are 13 units high, and at most 8 wide on average."""
+    (across, down), width = marker.label_at, 8 * len(marker.label)
+    left = across - width if marker.is_left else across
+    return left, down - 12, left + width, down + 3
+
+
+def _covered(box: _Box, labels: Sequence[_Box], rings: Sequence[_Point]) -> int:
+    """Weigh what a label would cover: another label, or the chart's edge, more than a ring."""
+    left, top, right, bottom = box
+    over = sum(left < one[2] and one[0] < right and top < one[3] and one[1] < bottom for one in labels)
+    outside = left < _LEFT or right > WIDTH - _RIGHT or top < 0
+    return 10 * (over + outside) + sum(left - 6 < x < right + 6 and top - 6 < y < bottom + 6 for x, y in rings)
 
 
 def unit_axis(label: str) -> Axis:

@@ -15,6 +15,7 @@ from alti2v.model.comparison.contestant import is_run
 from alti2v.model.comparison.result import ComparedModel, Comparison
 from alti2v.model.options.evaluation import CompareConfig
 from alti2v.model.taggers.hub import is_hub_name
+from alti2v.numerals import counted
 from alti2v.records import ProgressHook, ignore_progress
 from alti2v.report.comparison_page import render_comparison, verdict
 from alti2v.report.rendering import figure
@@ -63,7 +64,7 @@ class ComparisonReport:
     @property
     def table(self) -> Mapping[str, str]:
         """The result for a terminal, in the order of display."""
-        tags = f"{self.tags:,} {'tag' if self.tags == 1 else 'tags'} in common, {self.tags_ranked:,} in mAP"
+        tags = f"{counted(self.tags, 'tag')} in common, {self.tags_ranked:,} in mAP"
         rows = {"pictures": f"{self.images:,} of the {self.split} split, {tags}"}
         for model, (figures, differences) in enumerate(zip(self.figures, self.differences, strict=True), 1):
             shown = {name: _shown(figures[name]) for name in ("mean_ap", "micro_f1", "macro_f1", "own_f1")}

@@ -11,9 +11,11 @@ import numpy as np
 from alti2v.model.comparison.fair_pictures import listed
 from alti2v.model.comparison.result import ComparedGroup, ComparedModel, Comparison
 from alti2v.model.evaluation.paired_bootstrap import Difference
+from alti2v.numerals import counted
 from alti2v.records import Tag
 from alti2v.report.charts import Chart, Series
 from alti2v.report.model_charts import (
+    FEWEST_IN_POINT,
     calibration_chart,
     calibration_points,
     curve_points,
@@ -74,13 +76,21 @@ class ComparedRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GainedTags:
-    """The tags with the largest gains and losses of one model over the first."""
+    """Tags with the largest differences of one model from the first.
+
+    Attributes:
+        name: Name of the model.
+        number: Its position among the models, from 0.
+        gained: Tags with a better average precision, the largest difference first.
+        lost: Tags with a worse one, the largest difference first.
+        significant: Number of tags whose 95 % interval excludes 0.
+    """
 
     name: str
     number: int
     gained: tuple[ComparedTag, ...]
     lost: tuple[ComparedTag, ...]
-    told_apart: int
+    significant: int
 
 
 def render_comparison(comparison: Comparison, *, generated_at: datetime) -> str:
@@ -96,8 +106,10 @@ def render_comparison(comparison: Comparison, *, generated_at: datetime) -> str:
         comparison=comparison,
         summary=summary(comparison),
         figures=figure_rows(comparison),
+        has_categories=_has_categories(comparison),
         curves=curve_chart(comparison.models),
         calibration=reliability_chart(comparison.models),
+        fewest_in_point=FEWEST_IN_POINT,
         gains=[
             gained_tags(rows, number, model.name) for number, model in enumerate(comparison.models) if number
         ],
@@ -117,19 +129,18 @@ def verdict(one: Difference) -> str:
     low, high = one.interval.low, one.interval.high
     span = f"{_signed(gap, digits)}, 95 % {_signed(low, digits)} to {_signed(high, digits)}"
     if not one.is_shown:
-        return f"no difference shown ({span})"
+        return f"may be chance ({span})"
     return f"{'better' if one.second_is_better else 'worse'} ({span})"
 
 
 def summary(comparison: Comparison) -> str:
     """Describe the result in words."""
     first, *others = comparison.models
-    unseen = f"On the same {comparison.images:,} pictures"
+    unseen = f"On the same {counted(comparison.images, 'picture')}"
     if comparison.split == "test" and any(model.training_is_known for model in comparison.models):
         unseen += ", new to the models whose training is known"
     name, value = _main_figure(first)
-    count = len(comparison.tags)
-    tags = f"{count:,} {'tag' if count == 1 else 'tags'} in common"
+    tags = f"{counted(len(comparison.tags), 'tag')} in common"
     if first.overall.scores.mean_ap is not None and first.overall.scores.tags_ranked < len(comparison.tags):
         tags = f"{first.overall.scores.tags_ranked:,} of the {tags}, those with enough pictures"
     words = [f"{unseen}, “{first.name}” reaches {name} {value} over {tags}."]
@@ -158,6 +169,8 @@ def figure_rows(comparison: Comparison) -> tuple[ComparedRow, ...]:
     """Return the figures by group, a value for each model."""
     rows: list[ComparedRow] = []
     for place, group in enumerate(comparison.models[0].groups):
+        if group.kind == "category" and not _has_categories(comparison):
+            continue  # a single one repeats the row of all tags
         groups = [model.groups[place] for model in comparison.models]
         words = {"all": "all tags", "frequency": f"{group.name} in training"}.get(group.kind, group.name)
         for number, (name, tags, value) in enumerate(_figures(group)):
@@ -175,6 +188,10 @@ def figure_rows(comparison: Comparison) -> tuple[ComparedRow, ...]:
                 )
             )
     return tuple(rows)
+
+
+def _has_categories(comparison: Comparison) -> bool:
+    return sum(group.kind == "category" for group in comparison.models[0].groups) > 1
 
 
 def _figures(group: ComparedGroup) -> list[tuple[str, int, str | None]]:
@@ -220,7 +237,7 @@ def gained_tags(rows: Sequence[ComparedTag], number: int, name: str) -> GainedTa
         number=number,
         gained=tuple(row for row in by_gain if row.difference(number) > 0)[:_RANKING],
         lost=tuple(row for row in reversed(by_gain) if row.difference(number) < 0)[:_RANKING],
-        told_apart=sum(row.is_shown(number) for row in rows),
+        significant=sum(row.is_shown(number) for row in rows),
     )
 
 
@@ -234,12 +251,12 @@ def _signed(value: float, digits: Callable[[float], str]) -> str:
 def curve_chart(models: Sequence[ComparedModel]) -> Chart:
     """Draw precision over recall for each model; its threshold is a marker."""
     drawn = [
-        Series(name=model.name, points=curve_points(model.overall.curve), role=_role(number))
+        Series(name=f"{number + 1} {model.name}", points=curve_points(model.overall.curve), role=_role(number))
         for number, model in enumerate(models)
     ]
     markers = [
-        ((model.overall.scores.recall, model.overall.scores.precision), f"{number}")
-        for number, model in enumerate(models, 1)
+        ((model.overall.scores.recall, model.overall.scores.precision), f"{number + 1}", _role(number))
+        for number, model in enumerate(models)
     ]
     return precision_recall_chart(drawn[::-1], markers=markers)
 
@@ -248,7 +265,10 @@ def reliability_chart(models: Sequence[ComparedModel]) -> Chart:
     """Draw the share of pictures with a tag over its predicted probability, for each model."""
     drawn = [
         Series(
-            name=model.name, points=calibration_points(model.overall.reliability), role=_role(number), dots=True
+            name=f"{number + 1} {model.name}",
+            points=calibration_points(model.overall.reliability),
+            role=_role(number),
+            dots=True,
         )
         for number, model in enumerate(models)
     ]

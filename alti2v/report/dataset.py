@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from alti2v.dataset.explore.file_names import file_names, made_ids
 from alti2v.dataset.explore.samples import PictureAt
 from alti2v.dataset.stats import ASPECT_EDGES, SIZE_EDGES, DatasetStats, Pair
 from alti2v.errors import DamagedError
@@ -19,7 +20,7 @@ from alti2v.records import Category
 from alti2v.report.charts import Axis, Chart, Series, decades, line_chart, nice_axis, steps
 from alti2v.report.rendering import render
 from alti2v.storage.layout import FIRST_DERIVED_ID, parse_shard_name
-from alti2v.storage.location import Address, open_location, read_spans
+from alti2v.storage.location import Address, local_copies, open_location, read_spans
 from alti2v.storage.publish import publish_bytes
 
 _SHOWN_PX = 256  # largest side of a picture on the page; shown at 128 CSS px, so sharp on high-density screens
@@ -39,16 +40,20 @@ def write_stats_page(stats: DatasetStats, file: Path, *, generated_at: datetime)
     """
     shown = [picture for sheet in stats.sheets for picture in sheet.pictures]
     shown += [picture for group in stats.groups for picture in group[:_GROUP]]
-    page = stats_page(stats, read_pictures(stats.dataset, shown), generated_at=generated_at)
+    jpegs, names = read_pictures(stats.dataset, shown), read_file_names(stats.dataset, shown)
+    page = stats_page(stats, jpegs, names, generated_at=generated_at)
     publish_bytes(file, page.encode())
 
 
-def stats_page(stats: DatasetStats, jpegs: Mapping[int, bytes], *, generated_at: datetime) -> str:
+def stats_page(
+    stats: DatasetStats, jpegs: Mapping[int, bytes], file_names: Mapping[int, str], *, generated_at: datetime
+) -> str:
     """Render the page.
 
     Args:
         stats: Statistics to show.
         jpegs: Id -> picture to show.
+        file_names: Id -> file name, for imported pictures.
         generated_at: Time shown on the page, with a time zone.
     """
     total = sum(stats.pictures.values())
@@ -57,6 +62,7 @@ def stats_page(stats: DatasetStats, jpegs: Mapping[int, bytes], *, generated_at:
         "dataset.html",
         stats=stats,
         jpegs=jpegs,
+        file_names=file_names,
         total=total,
         summary=summary(stats),
         headlines=_headlines(stats),
@@ -138,6 +144,19 @@ def read_pictures(dataset: Address, pictures: Sequence[PictureAt]) -> dict[int, 
     return found
 
 
+def read_file_names(dataset: Address, pictures: Sequence[PictureAt]) -> dict[int, str]:
+    """Read the file names of imported pictures, by id; those with a board's number are left out.
+
+    Raises:
+        DamagedError: A metadata table is missing or damaged.
+        StorageError: The URL cannot be read.
+    """
+    made = set(made_ids(picture.id for picture in pictures))
+    shards = [parse_shard_name(shard) for shard in sorted({one.shard for one in pictures if one.id in made})]
+    with local_copies(open_location(dataset), [shard.metadata for shard in shards]) as tables:
+        return file_names(tables, shards, made)
+
+
 def _small_jpeg(content: bytes) -> bytes:
     with Image.open(io.BytesIO(content), formats=["JPEG", "PNG", "GIF", "WEBP", "AVIF"]) as image:
         if image.format == "JPEG" and max(image.size) <= _SHOWN_PX:
@@ -174,11 +193,11 @@ def _before(stats: DatasetStats) -> str:
     if stats.image.format == ORIGINAL:
         return "The pictures are as they came."
     if stats.image.keeps_shape:
-        return "Of the pictures before they were reduced."
+        return "Sizes of the pictures before they were reduced."
     total = sum(stats.pictures.values())
     return (
-        f"Of the pictures before they became {stats.image.size} × {stats.image.size} px. "
-        f"{stats.enlarged:,} of {total:,} were smaller than that."
+        f"Sizes of the pictures before they were resized to {stats.image.size} × {stats.image.size} px. "
+        f"{stats.enlarged:,} of {total:,} were smaller."
     )
 
 
@@ -222,21 +241,21 @@ def _headlines(stats: DatasetStats) -> list[tuple[str, str, str]]:
     """Return the large figures: name, value, meaning."""
     stored, posts = sum(stats.pictures.values()), sum(stats.outcomes.values())
     return [
-        ("Pictures", short(stored), f"of {posts:,} posts in the store; the others are counted below."),
-        ("Tags to learn", short(len(stats.tags)), "the vocabulary, predicted by a model trained on this."),
+        ("Pictures", short(stored), f"of {counted(posts, 'post')} in the store; the others are counted below."),
+        ("Tags to learn", short(len(stats.tags)), "the vocabulary of a model trained on this dataset."),
         (
             "Tags a picture",
             str(median(stats.labels_per_picture)),
-            f"of the vocabulary, in the median; {median(stats.tags_per_picture)} with all others.",
+            f"of the vocabulary (median); {median(stats.tags_per_picture)} including all others.",
         ),
         (
             "Alike",
             short(stats.grouped),
-            f"pictures share a group with another one, {sum(stats.group_sizes.values()):,} groups in all; "
+            f"pictures in {counted(sum(stats.group_sizes.values()), 'group')} of similar ones; "
             + (
-                f"{stats.astray:,} of them are in different splits."
+                f"{counted(stats.astray, 'picture is', 'pictures are')} in another split than the rest."
                 if stats.astray
-                else "no group is in two splits."
+                else "each group is in one split."
             ),
         ),
     ]

@@ -13,9 +13,11 @@ from alti2v.model.evaluation.bootstrap import Interval
 from alti2v.model.evaluation.gallery import GalleryReason
 from alti2v.model.evaluation.metrics import skill
 from alti2v.model.evaluation.result import Evaluation, Group
+from alti2v.numerals import counted
 from alti2v.records import Category, Tag
 from alti2v.report.charts import Axis, Chart, Series, line_chart, nice_axis, unit_axis
 from alti2v.report.model_charts import (
+    FEWEST_IN_POINT,
     calibration_chart,
     calibration_points,
     curve_points,
@@ -86,6 +88,7 @@ def render_page(evaluation: Evaluation, *, generated_at: datetime) -> str:
         curves=curve_chart(evaluation),
         calibration=reliability_chart(evaluation.result.overall),
         calibrations=category_reliability_chart(evaluation.result.of_kind("category")),
+        fewest_in_point=FEWEST_IN_POINT,
         training_charts=training_charts(evaluation.log),
         rows=rows,
         groups=distinct_groups(evaluation.result.groups),
@@ -109,9 +112,10 @@ def summary(evaluation: Evaluation) -> str:
     unseen = "" if evaluation.split == "train" else " that training never saw"
     head = evaluation.frozen_head
     worth = "" if head is None else _worth_of_tuning(ours.mean_ap, head.mean_ap)
+    pictures = counted(evaluation.result.images, "picture")
     return (
-        f"On {evaluation.result.images:,} pictures{unseen}, the tagger reaches a mean average precision of "
-        f"{figure(ours.mean_ap)} over {ours.tags_ranked:,} tags. Knowing how frequent each tag is, "
+        f"On {pictures}{unseen}, the tagger reaches a mean average precision "
+        f"of {figure(ours.mean_ap)} over {counted(ours.tags_ranked, 'tag')}. Knowing how frequent each tag is, "
         f"without seeing a picture, gives {figure(theirs.mean_ap)}.{worth}"
     )
 
@@ -135,7 +139,7 @@ _FACTS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "precision": ("trained in", str),
     "epochs": ("epochs", "{:,}".format),
     "steps": ("steps", "{:,}".format),
-    "patience": ("patience", "{:,} epochs".format),
+    "patience": ("patience", lambda epochs: counted(epochs, "epoch")),
     "loss": ("training loss", small_figure),
     "best_epoch": ("best epoch", "{:,}".format),
     "validation_map": ("validation mAP", figure),
@@ -174,7 +178,7 @@ def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
             baseline=theirs.mean_ap or 0.0,
             frozen_head=None if head is None else head.mean_ap,
             interval=intervals.mean_ap if intervals else None,
-            meaning=f"How well each tag ranks the pictures; mean over {ours.tags_ranked:,} tags.",
+            meaning=f"How well each tag ranks the pictures; mean over {counted(ours.tags_ranked, 'tag')}.",
         ),
         Headline(
             name="Micro F1",
@@ -190,7 +194,7 @@ def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
             baseline=theirs.macro_f1 or 0.0,
             frozen_head=None if head is None else head.macro_f1,
             interval=intervals.macro_f1 if intervals else None,
-            meaning=f"F1 of each tag alone; mean over {ours.tags_seen:,} tags, rare or frequent.",
+            meaning=f"F1 of each tag alone; mean over {counted(ours.tags_seen, 'tag')}, rare or frequent.",
         ),
     ]
     if evaluation.result.overall.skill is not None:
@@ -259,7 +263,8 @@ def curve_chart(evaluation: Evaluation) -> Chart:
     overall = evaluation.result.overall
     series.append(Series(name="all tags", points=curve_points(overall.curve), role="all"))
     return precision_recall_chart(
-        series, markers=[((overall.model.recall, overall.model.precision), f"F1 {overall.model.f1:.3f}")]
+        series,
+        markers=[((overall.model.recall, overall.model.precision), f"F1 {overall.model.f1:.3f}", "all")],
     )
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from alti2v.model.evaluation.bootstrap import Interval
 from alti2v.model.evaluation.result import Evaluation, Group
 from alti2v.model.onnx.model_card import as_markdown
+from alti2v.numerals import counted
 from alti2v.report.evaluation_page import distinct_groups, headlines, summary
 from alti2v.report.rendering import figure, small_figure
 
@@ -40,8 +41,8 @@ def render_markdown(evaluation: Evaluation, *, generated_at: datetime) -> str:
                 for one in headlines(evaluation)
             ],
         ),
-        f"{result.images:,} pictures of the {evaluation.split} split with "
-        f"{scores.positives / result.images:.1f} tags each, {len(evaluation.tags):,} tags. "
+        f"{counted(result.images, 'picture')} of the {evaluation.split} split with "
+        f"{scores.positives / result.images:.1f} tags each, {counted(len(evaluation.tags), 'tag')} in all. "
         f"Threshold {figure(thresholds.model)}, {thresholds.source}: precision {figure(scores.precision)}, "
         f"recall {figure(scores.recall)}, MCC {figure(scores.mcc)}. "
         f"Of a picture's tags, {figure(result.recall_at_10)} are among the ten most probable ones. "

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from alti2v.model.evaluation.metrics import Curve
 from alti2v.model.evaluation.reliability import Reliability
 from alti2v.report.charts import Chart, Series, equal_f1_guides, line_chart, unit_axis
 
+# Predictions that a point of a calibration curve needs: the standard error of its share is at most 0.1.
+FEWEST_IN_POINT = 25
+
 
 def precision_recall_chart(
-    series: Sequence[Series], *, markers: Sequence[tuple[tuple[float, float], str]]
+    series: Sequence[Series], *, markers: Sequence[tuple[tuple[float, float], str, str]]
 ) -> Chart:
     """Draw precision over recall, with lines of equal F1 behind the series."""
     return line_chart(
@@ -41,6 +43,6 @@ def curve_points(curve: Curve) -> list[tuple[float, float]]:
 
 
 def calibration_points(reliability: Reliability) -> list[tuple[float, float]]:
-    """Return the points of a calibration curve; bins without pictures have none."""
-    pairs = zip(reliability.confidence, reliability.frequency, strict=True)
-    return [(float(x), float(y)) for x, y in pairs if not math.isnan(x)]
+    """Return the points of a calibration curve, without those of few predictions."""
+    slices = zip(reliability.count, reliability.confidence, reliability.frequency, strict=True)
+    return [(float(x), float(y)) for count, x, y in slices if count >= FEWEST_IN_POINT]

@@ -10,10 +10,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+
+from alti2v.numerals import counted
 
 
 def render(template: str, **values: Any) -> str:  # noqa: ANN401 - whatever the template shows
@@ -36,6 +39,8 @@ def render(template: str, **values: Any) -> str:  # noqa: ANN401 - whatever the 
         "percent": percent,
         "data_uri": data_uri,
         "count": lambda number: f"{number:,}",
+        "counted": counted,
+        "named": picture_name,
     }
     script = _source(environment, "page.js")
     return environment.get_template(template).render(
@@ -61,6 +66,11 @@ def small_figure(value: float) -> str:
 def percent(value: float) -> str:
     """Format a share as a CSS length, clipped to [0 %, 100 %]."""
     return f"{min(max(value, 0.0), 1.0) * 100:.1f}%"
+
+
+def picture_name(post_id: int, file_names: Mapping[int, str]) -> str:
+    """Return the file name of an imported picture, or "post 123" for a picture of a board."""
+    return file_names.get(post_id) or f"post {post_id}"
 
 
 def data_uri(jpeg: bytes) -> str:

@@ -193,7 +193,7 @@ def _name(authority: str) -> str | None:
 
 
 def _bounded(receive: _Receive, most: int) -> _Receive:
-    """End a body without an announced size where it becomes too large, as if the client had gone."""
+    """End a body without an announced size where it becomes too large, as if the client had disconnected."""
     received = 0
 
     async def receive_some() -> _Message:

@@ -117,7 +117,7 @@ def read_description(path: Path, kind: DirectoryKind) -> dict[str, Any]:
 
 
 def require_plain_files(path: Path, *, any_name: bool = False) -> None:
-    """Refuse a folder with anything but files and folders under names of ours.
+    """Refuse a folder in which one of our names is a link, a pipe or a device.
 
     Such a folder may come from somebody else. A symbolic link would make this program read, overwrite or
     delete files elsewhere; a pipe or a device would be waited for, or read without an end. The folder itself
@@ -205,7 +205,7 @@ def exclusive(path: Path, lock_file: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def unchanged(path: Path, lock_file: str) -> Iterator[None]:
-    """Keep other processes from writing into a directory for the duration of the block; write nothing into it.
+    """Prevent other processes from writing into a directory during the block, without writing into it.
 
     A directory without a lock file, such as a copy, or one whose lock file cannot be read, is not locked.
 

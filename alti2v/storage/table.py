@@ -30,7 +30,7 @@ _ROWS_AS_OBJECTS = 1_000  # as Python objects, a row takes 8 times its memory in
 
 
 def load() -> None:
-    """Import pyarrow in advance, at a moment when nothing waits for it."""
+    """Import pyarrow in advance, while nothing waits for it."""
     import pyarrow.compute
     import pyarrow.parquet  # noqa: F401
 

@@ -119,7 +119,7 @@ def open_index(folder: Path) -> Index:
 
 
 def _check(index: Index) -> None:
-    """Check that the parts of an index are of one another.
+    """Check that the parts of an index belong together.
 
     Raises:
         ValueError: They are not.

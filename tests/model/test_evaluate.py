@@ -276,7 +276,7 @@ def test_a_handful_of_pictures_still_has_a_figure(world: World) -> None:
     assert found.result.min_positives == 1
     assert found.result.overall.model.tags_ranked == len(TAGS)
     assert any("as few as 1 positive picture" in note for note in found.notes)
-    assert any(f"mAP is over only {len(TAGS)} tags" in note for note in found.notes)
+    assert any(f"mAP is the mean over only {len(TAGS)} tags" in note for note in found.notes)
 
 
 def test_progress_counts_every_picture_of_both_splits(world: World) -> None:

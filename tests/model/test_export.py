@@ -111,7 +111,7 @@ def test_card_without_an_evaluation(exported: Any) -> None:
     assert front["pipeline_tag"] == "image-classification"
     assert front["license"] == "other"
     assert "model-index" not in front
-    assert "Not judged yet" in text
+    assert "Not evaluated yet" in text
     assert "--repo_id OWNER/NAME --character_threshold 1.1`" in text
     assert "They say nothing about a picture" in text
     assert f"| general | {TRAINED} | 0.700000 |" in text
@@ -265,7 +265,7 @@ def test_a_vocabulary_without_characters_needs_a_decision(tmp_path: Path) -> Non
     report = export(ExportConfig(run=run, out=tmp_path / "out", placeholder_character=True))
 
     assert report.outputs["character"] == 1
-    assert "is no tag: its output is always near 0" in report.card.read_text()
+    assert "is not a tag: its output is always near 0" in report.card.read_text()
     assert export(ExportConfig(run=run, out=tmp_path / "cl", format="cl")).outputs["general"] == 7
 
 

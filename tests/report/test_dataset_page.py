@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -17,7 +18,18 @@ from alti2v.dataset.explore.samples import PictureAt
 from alti2v.dataset.stats import DatasetStats, StatsConfig, dataset_stats
 from alti2v.errors import DamagedError
 from alti2v.report.charts import decades, steps
-from alti2v.report.dataset import median, read_pictures, short, stats_page, stats_table
+from alti2v.report.dataset import (
+    median,
+    read_file_names,
+    read_pictures,
+    short,
+    stats_page,
+    stats_table,
+    write_stats_page,
+)
+from alti2v.storage.columns import METADATA
+from alti2v.storage.layout import FIRST_DERIVED_ID
+from alti2v.storage.table import read_table, write_arrow_table
 from alti2v.terminal import print_result
 from tests.model.helpers.tiny_dataset import Drawn, write_dataset
 from tests.report.conftest import HOSTILE, PLAIN
@@ -49,7 +61,7 @@ def stats(tmp_path_factory: pytest.TempPathFactory) -> DatasetStats:
 
 @pytest.fixture(scope="module")
 def page(stats: DatasetStats) -> str:
-    return stats_page(stats, read_pictures(stats.dataset, shown(stats)), generated_at=WHEN)
+    return stats_page(stats, read_pictures(stats.dataset, shown(stats)), {}, generated_at=WHEN)
 
 
 def shown(stats: DatasetStats) -> list[PictureAt]:
@@ -132,7 +144,7 @@ def test_a_single_year_is_words(stats: DatasetStats) -> None:
     """A chart of one bar would say nothing; two years are a chart again."""
     jpegs = read_pictures(stats.dataset, shown(stats))
     one, two = (dataclasses.replace(stats, years=years) for years in ({2010: 30}, {2010: 29, 2012: 1}))
-    pages = [stats_page(each, jpegs, generated_at=WHEN) for each in (one, two)]
+    pages = [stats_page(each, jpegs, {}, generated_at=WHEN) for each in (one, two)]
 
     assert ["all of 2010" in page for page in pages] == [True, False]
     assert ["Year of posting" in page for page in pages] == [False, True]
@@ -142,7 +154,7 @@ def test_a_single_year_is_words(stats: DatasetStats) -> None:
 def test_kept_originals_have_no_size_in_common(stats: DatasetStats) -> None:
     """Where pictures are as they came, neither page nor table names a size that they do not have."""
     kept = dataclasses.replace(stats, image=dataclasses.replace(stats.image, format="original"))
-    page = stats_page(kept, read_pictures(stats.dataset, shown(stats)), generated_at=WHEN)
+    page = stats_page(kept, read_pictures(stats.dataset, shown(stats)), {}, generated_at=WHEN)
     size = str(stats.image.size)
 
     assert f"{size} px" not in page
@@ -158,7 +170,7 @@ def test_chance_is_neither_often_nor_seldom(stats: DatasetStats) -> None:
         for name, lift in (("more", 1.5), ("chance", 1.0), ("less", 0.5))
     )
     changed = dataclasses.replace(stats, pairs=pairs)
-    page = stats_page(changed, read_pictures(stats.dataset, shown(stats)), generated_at=WHEN)
+    page = stats_page(changed, read_pictures(stats.dataset, shown(stats)), {}, generated_at=WHEN)
 
     assert [page.count(f'title="{name} + x"') for name in ("more", "chance", "less")] == [1, 0, 1]
 
@@ -190,3 +202,21 @@ def test_axes_of_decades_and_outlines_of_bars() -> None:
     assert decades("pictures", 10_001).high == 5
     assert decades("pictures", 0).high == 1
     assert steps([1, 2, 4], [5, 6]) == [(1, 0), (1, 5), (2, 5), (2, 6), (4, 6), (4, 0)]
+
+
+def test_imported_pictures_are_called_by_their_file_names(tmp_path: Path) -> None:
+    """A number that an import made says nothing to its owner; a board's number stays."""
+    made = FIRST_DERIVED_ID + 7
+    samples = [Drawn(id=number, jpeg=jpeg(3), tags=(PLAIN[0],)) for number in (5, made)]
+    dataset = write_dataset(tmp_path / "d", {"train": samples}, size=SIZE, tags=PLAIN[:1])
+    (table,) = (dataset / "metadata").iterdir()
+    rows = read_table(table, METADATA)
+    urls = pa.array(["https://board.example/5.jpg?x=1", "mine/caf%C3%A9%20%3C1%3E.png"])
+    write_arrow_table(table, METADATA, rows.set_column(rows.column_names.index("url"), "url", urls))
+    stats = dataset_stats(StatsConfig(dataset=dataset))
+    write_stats_page(stats, tmp_path / "page.html", generated_at=WHEN)
+    page = (tmp_path / "page.html").read_text()
+
+    assert read_file_names(dataset, shown(stats)) == {made: "café <1>.png"}
+    assert "<figcaption>5</figcaption>" in page
+    assert "<figcaption>café &lt;1&gt;.png</figcaption>" in page

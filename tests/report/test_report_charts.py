@@ -105,3 +105,18 @@ def test_the_legend_names_what_has_a_name() -> None:
     axis = Axis(label="a", low=0, high=1, ticks=())
 
     assert [line.name for line in line_chart("t", series, x=axis, y=axis).legend] == ["on top", "below"]
+
+
+@given(st.lists(st.tuples(st.floats(0.05, 0.95), st.floats(0.05, 0.95)), min_size=1, max_size=4))
+@example([(0.5, 0.5)] * 4)
+def test_labels_of_markers_never_overlap(points: list[tuple[float, float]]) -> None:
+    """Rings at one place have labels on different sides, so each number can be read."""
+    markers = [(point, str(number), "all") for number, point in enumerate(points, 1)]
+    chart = line_chart("t", [], x=UNIT, y=UNIT, markers=markers)
+    starts = [marker.label_at[0] - 8 * marker.is_left for marker in chart.markers]
+    lines = [marker.label_at[1] for marker in chart.markers]
+
+    assert [marker.label for marker in chart.markers] == [label for _, label, _ in markers]
+    for one in range(len(points)):
+        for other in range(one):
+            assert abs(starts[one] - starts[other]) >= 8 or abs(lines[one] - lines[other]) >= 14

@@ -13,6 +13,7 @@ import pytest
 
 from alti2v.model.evaluation.result import Evaluation
 from alti2v.report.evaluation_page import distinct_groups, render_page, summary, training_facts
+from alti2v.report.model_charts import FEWEST_IN_POINT, calibration_points
 from alti2v.report.rendering import figure, percent, small_figure
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
@@ -221,3 +222,43 @@ def test_small_figures_keep_three_significant_digits(value: float, text: str) ->
 def test_bars_stay_in_their_track(value: float, text: str) -> None:
     """A negative skill has an empty bar, not one outside the page."""
     assert percent(value) == text
+
+
+def test_points_of_few_predictions_are_left_out_of_calibration(evaluation: Evaluation) -> None:
+    """A share of a handful of predictions is chance; a curve through it would zigzag."""
+    few = dataclasses.replace(
+        evaluation.result.overall.reliability,
+        count=np.array([FEWEST_IN_POINT - 1, FEWEST_IN_POINT, 0]),
+        confidence=np.array([0.1, 0.5, np.nan]),
+        frequency=np.array([1.0, 0.4, np.nan]),
+    )
+
+    assert calibration_points(few) == [(0.5, 0.4)]
+    assert f"fewer than {FEWEST_IN_POINT} predictions" in render_page(evaluation, generated_at=NOW)
+
+
+def test_pictures_of_an_import_are_called_by_their_file_names(evaluation: Evaluation) -> None:
+    """The gallery shows the name as text; pictures of a board keep their post number."""
+    first, second = evaluation.result.pictures[:2]
+    page = Page(
+        render_page(dataclasses.replace(evaluation, file_names={first.id: "<b>.png"}), generated_at=NOW)
+    )
+    alts = [attributes["alt"] for attributes in page.all("img")]
+
+    assert alts[:2] == ["<b>.png", f"post {second.id}"]
+
+
+def test_gallery_has_several_columns_where_there_is_room(page: Page) -> None:
+    """Its width follows from a variable that only comparisons set; without one the rule must still be valid."""
+    assert "var(--models)" not in page.raw["style"]
+
+
+def test_single_things_are_in_the_singular(evaluation: Evaluation) -> None:
+    """One picture and one tag, not "1 pictures" and "1 tags"."""
+    scores = dataclasses.replace(evaluation.result.overall.model, tags_ranked=1, tags_seen=1)
+    overall = dataclasses.replace(evaluation.result.overall, model=scores)
+    one = dataclasses.replace(evaluation.result, images=1, groups=(overall, *evaluation.result.groups[1:]))
+    told = summary(dataclasses.replace(evaluation, result=one))
+
+    assert told.startswith("On 1 picture that training never saw")
+    assert "over 1 tag." in told

@@ -126,10 +126,10 @@ class Danbooru:
             return count if count is not None else Unreadable("an answer without a count")
         if isinstance(read, Refusal):
             return _refusal(read, status)
-        return Unreadable(f"no JSON (status {status})")
+        return Unreadable(f"not JSON (status {status})")
 
     def account_url(self) -> str:
-        """Return the address of the facts about the account whose key is sent."""
+        """Return the address of the profile of the account whose key is sent."""
         return self._url("profile.json", only="level,tag_query_limit")
 
     def read_term_limit(self, body: bytes, *, status: int) -> int | Refusal | Unreadable:

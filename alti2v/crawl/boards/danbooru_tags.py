@@ -104,7 +104,7 @@ def _rows(body: bytes, status: int) -> list[Mapping[str, Any]] | Refusal | Unrea
         return [row for row in read.value if isinstance(row, Mapping)]
     if isinstance(read, Refusal | Unreadable):
         return read
-    return Unreadable(f"no list (status {status})")
+    return Unreadable(f"not a list (status {status})")
 
 
 def _tag(row: Mapping[str, Any]) -> Tag:

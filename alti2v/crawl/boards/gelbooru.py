@@ -155,7 +155,7 @@ class Gelbooru:
             return count if count is not None and count >= 0 else Unreadable("a list without a count")
         if isinstance(read, Refusal):
             return _refusal(read)
-        return read if isinstance(read, Unreadable) else Unreadable(f"no XML (status {status})")
+        return read if isinstance(read, Unreadable) else Unreadable(f"not XML (status {status})")
 
     def read_tags(self, body: bytes, *, status: int) -> tuple[Tag, ...] | Refusal | Unreadable:
         """Read `<tags><tag type=… count=… name=…/></tags>`; there is no JSON form.
@@ -169,7 +169,7 @@ class Gelbooru:
             return Unreadable("tags without names or types") if entries and not tags else tags
         if isinstance(read, Refusal | Unreadable):
             return read
-        return Unreadable(f"no XML (status {status})")
+        return Unreadable(f"not XML (status {status})")
 
     def _url(self, **parameters: str | int | None) -> str:
         query = {"page": "dapi", "q": "index"} | {k: v for k, v in parameters.items() if v is not None}

@@ -50,7 +50,7 @@ _OF_A_SEARCH = frozenset(("page", "s", "q", "json", "pid", "limit", "tags", "z",
 _LISTS = frozenset(("list", "post"))
 
 
-_KEY_ADVICE = "leave it out, which keeps it from others' eyes, put it into ~/.netrc and give --netrc"
+_KEY_ADVICE = "leave it out of the address, so that nobody sees it, put it into ~/.netrc and give --netrc"
 
 
 def base_url(board: str) -> str:
@@ -96,7 +96,7 @@ def pasted_tags(board: str) -> str:
     if others:
         what = ", ".join(dict.fromkeys(others))
         raise UsageError(
-            f"the board's address contains {what!r:.60}, which is no search: give --board and --tags"
+            f"the board's address contains {what!r:.60}, which is not a search: give --board and --tags"
         )
     words = " ".join(value for name, value in query if name == "tags").split()
     return "" if words == ["all"] else " ".join(words)

@@ -134,7 +134,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Wall:
-    """A refusal to page this deep."""
+    """A refusal to list pages this deep."""
 
     message: str
 

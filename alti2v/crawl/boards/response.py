@@ -55,9 +55,9 @@ def classify(body: bytes) -> Empty | JsonBody | XmlBody | Refusal | Unreadable:
     # Before parsing, because a few bytes of text become objects of fifty bytes and more.
     openings = b"<" if text[:1] == b"<" else b"[{"
     if sum(text.count(opening) for opening in openings) > 10 * MAX_ENTRIES:
-        return Unreadable("more entries than any board sends")
+        return Unreadable("more entries than a board sends")
     if len(text) > 100 * MAX_ENTRIES and text.count(b'"') > 100 * MAX_ENTRIES:
-        return Unreadable("more values than any board sends")
+        return Unreadable("more values than a board sends")
     if text[:1] in b'[{"':
         return _classify_json(text)
     if text[:1] == b"<":

@@ -92,7 +92,7 @@ def instant(value: object) -> int | None:
 
 
 def pixels(value: object) -> int:
-    """Return a side in px; 0 if the board's value makes no sense."""
+    """Return a side in px; 0 if the board's value is not a possible size."""
     number = integer(value) or 0
     return number if number in PIXELS else 0
 
@@ -110,7 +110,7 @@ def md5_of(value: object) -> str | None:
 
 
 def url_extension(url: str | None) -> str:
-    """Return the lower-case extension of the file at an address; "" if the address does not tell.
+    """Return the lower-case extension of the file at an address; "" if the address has none.
 
     It counts before what a board states beside it: this is the file that is fetched. A query is not part of the
     name, and a program that sends files says nothing about them.

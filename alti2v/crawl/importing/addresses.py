@@ -1,4 +1,4 @@
-"""Addresses of the pictures that a table does not bring. Pure."""
+"""Addresses of the pictures that a table has no files for. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def origin_of_pictures(address: str) -> str:
     origin = origin_of(address)
     if origin is None:
         raise UsageError(
-            "--pictures is no web address that can be fetched: give http(s)://HOST/PATH without a password"
+            "--pictures is not a web address that can be fetched: give http(s)://HOST/PATH without a password"
         )
     if "{" in rest or "}" in rest:
         raise UsageError(f"--pictures {address!r:.200}: the placeholders are {', '.join(PLACEHOLDERS)}")

@@ -68,7 +68,7 @@ class ImportConfig:
             origin_of_pictures(self.pictures_url)
         if self.tag_site is not None and known_dialect(base_url(self.tag_site)) is Dialect.GELBOORU:
             raise UsageError(
-                f"--tag-categories {self.tag_site} is no Danbooru site: give donmai, danbooru, or its URL"
+                f"--tag-categories {self.tag_site} is not a Danbooru site: give donmai, danbooru, or its URL"
             )
         require_between("--rate (requests/s)", self.rate, MIN_RATE)
 

@@ -73,7 +73,7 @@ def import_pictures(config: ImportConfig, *, progress: ProgressHook = ignore_pro
         lacking := [str(path) for path, form in forms.items() if form in _WITHOUT_TARS]
     ):
         raise UsageError(
-            f"{lacking[0]} holds no tar files: leave out --by-reference, which is for pictures in them"
+            f"{lacking[0]} has no tar files: leave out --by-reference, which is for pictures in tar files"
         )
     is_old = claim_directory(config.store, DirectoryKind.STORE)
     with exclusive(config.store, CRAWL_LOCK_FILE):
@@ -160,7 +160,7 @@ def _with_addresses(config: ImportConfig, items: Iterator[Item]) -> Iterator[Ite
 def _fetched(
     config: ImportConfig, work: ItemWriter, writer: StoreWriter, log: logging.Logger, progress: ProgressHook
 ) -> Iterator[str]:
-    """Fetch what is to be fetched, and count the outcomes; return what is missing, in words."""
+    """Fetch the pending pictures, and count the outcomes; return what is still missing, in words."""
     from alti2v.crawl.importing.fetching import fetch_missing  # with it come the modules of a crawl
 
     before = work.ledger.posts.counts()

@@ -88,7 +88,7 @@ class ItemWriter:
         self._board = ledger.state.get(StateKey.ID_BOARD)
 
     def wanted(self, batch: Sequence[Item]) -> list[bool]:
-        """Return which pictures have to be read: those of sound items that the store does not have."""
+        """Return which pictures have to be read: those of valid items that the store does not have."""
         known = self._known(batch)
         ids = [self._id_before_reading(item, known) for item in batch]
         standing = self.ledger.posts.standing_of([number for number in ids if number])
@@ -131,7 +131,7 @@ class ItemWriter:
             self._write(batch)
 
     def count_fetched(self, before: PostCounts, after: PostCounts) -> None:
-        """Replace the queued items by their outcomes: what has changed in the counts of posts since."""
+        """Replace the queued items by their outcomes, from the changes in the counts of posts since then."""
         self.outcomes[ItemOutcome.QUEUED, ""] = after.pending
         self.outcomes[ItemOutcome.NEW, ""] += after.stored - before.stored
         self.outcomes[ItemOutcome.DUPLICATE, ""] += after.duplicate - before.duplicate
@@ -178,7 +178,7 @@ class ItemWriter:
         return _unread(item, reading)
 
     def _settle_derived(self, batch: _Batch, item: Item, reading: ReadPicture) -> tuple[ItemOutcome, str]:
-        """Decide whether a picture without a number is new, or its bytes are in the store already."""
+        """Decide whether a picture without a number is new, or its bytes are already in the store."""
         assert item.place is not None
         md5 = reading.stored.md5
         number = self._free_id(batch, md5)
@@ -243,7 +243,7 @@ class ItemWriter:
         return {name: item for name, item in known.items() if item.version == places[name].version}
 
     def _id_before_reading(self, item: Item, known: Mapping[str, KnownItem]) -> int:
-        """Return the id of an item, if it can be told without its bytes; 0 otherwise."""
+        """Return the id of an item, if it is known without its bytes; 0 otherwise."""
         if item.facts.id and item.board and self._board is None:
             self._board = item.board
         if item.facts.id and item.board in ("", self._board):

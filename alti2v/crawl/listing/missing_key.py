@@ -1,4 +1,4 @@
-"""Answers of a board that wants an API key, or refuses the one that it got. Pure.
+"""Answers of a board that requires an API key, or refuses the one that was sent. Pure.
 
 Boards say so in any form: status 401 with a page or an error object, 403, or status 200 with
 `<error>Missing authentication. …</error>` or a bare JSON string (rule34.xxx, gallery-dl #8119).

@@ -56,7 +56,7 @@ class Pager:
 
 
 def _usable(answer: Answer) -> Answer:
-    """Return an answer; a page of which no entry has a usable id is unreadable: nothing tells the next page."""
+    """Return an answer; a page without a usable id is unreadable, because ids lead to the next page."""
     if isinstance(answer, Page) and answer.unusable and not (answer.posts or answer.deleted_ids):
         return Unreadable(f"{counted(answer.unusable, 'post')} without a usable id")
     return answer

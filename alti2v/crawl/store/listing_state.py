@@ -63,7 +63,7 @@ class ListingState:
             return f"the board counts {self.missing} more posts than it lists"
         if self.ending is Ending.WALL:
             return (
-                f"the board refuses to list deeper than page {self.page} and "
+                f"the board refuses to list beyond page {self.page} and "
                 f"{'does not list by id' if self.unsorted else 'ignores id:<N'} (narrow the search with --tags)"
             )
         return ""

@@ -69,7 +69,7 @@ def check_contents(
         for shard, sha256, bytes_read in zip(due, hashes, done, strict=True):
             if sha256 != shard.sha256:
                 raise DamagedError(
-                    f"{dataset / shard.name.data} has other bytes than the manifest says (sha256 "
+                    f"{dataset / shard.name.data} differs from the manifest (sha256 "
                     f"{sha256[:_SHA_SHOWN]} instead of {shard.sha256[:_SHA_SHOWN]}): "
                     f"run `alti2v verify {dataset} --repair`"
                 )

@@ -1,4 +1,4 @@
-"""Check of labels, tags and vocabulary against each other; if they disagree, which of them is wrong."""
+"""Check of labels, tags and vocabulary against each other, to find out which one is wrong."""
 
 from __future__ import annotations
 

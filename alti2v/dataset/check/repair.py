@@ -1,4 +1,4 @@
-"""Repair of lost and damaged shards: each is made again from the store, with the same bytes or not at all.
+"""Repair of lost and damaged shards: each is rebuilt from the store, with the same bytes or not at all.
 
 The pictures are prepared again. The other facts come from the shard's own metadata or, if those are lost, from
 the tables of the store and the vocabulary of the dataset. A shard is replaced only if the result has the hash
@@ -69,7 +69,7 @@ class _Pictures:
 def repair_incomplete(
     writer: DatasetWriter, manifest: Manifest, posts: StorePosts, preparation: Preparation
 ) -> None:
-    """Make again the shards that lack a file or are cut, and write missing descriptions.
+    """Rebuild the shards that lack a file or are cut off, and write missing descriptions.
 
     Args:
         writer: Dataset to repair.
@@ -95,7 +95,7 @@ def repair_incomplete(
 def repair_damaged(
     dataset: Path, store: Path, verification: Verification, *, progress: ProgressHook = ignore_progress
 ) -> None:
-    """Make again the shards that `verify_dataset` found damaged; others stay as they are.
+    """Rebuild the shards that `verify_dataset` found damaged; others are left unchanged.
 
     A shard that the store cannot reproduce stays damaged.
 
@@ -127,7 +127,7 @@ def repair_damaged(
 
 
 def _repair_shard(repair: _Repair, shard: Shard, *, damaged: Set[str]) -> bool:
-    """Make one shard again.
+    """Rebuild one shard.
 
     Args:
         repair: Dataset and store.
@@ -144,7 +144,7 @@ def _repair_shard(repair: _Repair, shard: Shard, *, damaged: Set[str]) -> bool:
 
 
 def _plans(repair: _Repair, shard: Shard, pictures: _Pictures, damaged: Set[str]) -> Iterator[pa.Table]:
-    """Yield the tables that the shard can be built from, the surest first."""
+    """Yield the tables that the shard can be built from, the most reliable first."""
     if shard.name.metadata not in damaged:
         plan = _from_metadata(repair, shard, pictures)
         if plan is not None:

@@ -116,7 +116,7 @@ def _row_faults(key: str, picture: bytes, fields: Mapping[str, Any], row: Mappin
         return [f"{key} is at the position of {row['key']}"]
     faults = []
     if hashlib.sha256(picture).hexdigest() != row["sha256"]:
-        faults.append(f"{key}: the picture has another hash than in the metadata")
+        faults.append(f"{key}: the picture has another hash than its metadata")
     expected = sample_fields(row)
     if other := [name for name in expected if name in fields and fields[name] != expected[name]]:
         faults.append(f"{key}: the JSON in the shard has another {', '.join(other)}")
@@ -127,7 +127,7 @@ def _json_faults(key: str, fields: Mapping[str, Any]) -> list[str]:
     if not fields:
         return [f"{key}: the JSON cannot be read"]
     if list(fields) != list(SAMPLE_FIELDS):
-        return [f"{key}: the JSON has other keys than docs/FORMAT.md"]
+        return [f"{key}: the JSON has different keys from docs/FORMAT.md"]
     return []
 
 

@@ -1,4 +1,4 @@
-"""Pictures that a check has met in shards: numbers only, so that whole boards fit into memory."""
+"""Pictures that a check has found in shards: only numbers, so that whole boards fit into memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Shards = npt.NDArray[np.int32]
 
 
 class SeenPictures:
-    """Pictures met so far, and the shard in which each was met last.
+    """Pictures found so far, and the last shard in which each was found.
 
     They are in sorted runs, each at least twice as long as the next, so that looking up and adding cost about
     the logarithm of their number.

@@ -1,4 +1,4 @@
-"""`verify`: read a whole dataset again and name what is wrong.
+"""`verify`: read a whole dataset again and list its faults.
 
 Every shard is also read with webdataset's own reader, because other programs read it with that. Works on the
 dataset alone, and repairs what follows from intact shards; `repair.py` makes shards again from a store. Shards
@@ -79,7 +79,7 @@ class _Seen:
     pictures: SeenPictures
 
     def add(self, shard: Shard, rows: pa.Table, spans: Mapping[str, Span] | None) -> list[str]:
-        """Add the rows of a shard's table; return what is wrong with them.
+        """Add the rows of a shard's table; return their faults.
 
         Args:
             shard: The shard.
@@ -236,7 +236,9 @@ def _check_samples(dataset: _Dataset, path: Path, shard: Shard, rows: pa.Table) 
 def _check_values(shard: Shard, rows: pa.Table) -> list[Finding]:
     """Compare the hash of all values; it finds changes in values that are stored nowhere else."""
     if rows.num_rows and content_sha256(METADATA, rows) != shard.rows_sha256:
-        return [Finding(where=shard.name.metadata, what=f"has other values than were written: {_REBUILD}")]
+        return [
+            Finding(where=shard.name.metadata, what=f"has values that differ from those written: {_REBUILD}")
+        ]
     return []
 
 
@@ -264,8 +266,8 @@ def _check_outcomes(dataset: _Dataset, pictures: PicturesInShards) -> list[Findi
         return [Finding(where=OUTCOMES_FILE, what=f"is damaged: {LOST_TABLE}")]
     faults = {
         "contains a post twice": len(distinct(ids)) != len(ids),
-        "its sums are not those of the manifest": counts != dataset.manifest.outcomes,
-        "the stored posts are not the samples of the shards": not stored.same_as(pictures),
+        "its totals differ from the manifest's": counts != dataset.manifest.outcomes,
+        "the stored posts differ from the samples of the shards": not stored.same_as(pictures),
     }
     return [Finding(where=OUTCOMES_FILE, what=what) for what, is_so in faults.items() if is_so]
 
@@ -324,7 +326,9 @@ def _check_folders(dataset: _Dataset) -> list[Finding]:
             is_repaired = dataset.repair and is_leftover
             if is_repaired:
                 remove(dataset.location, [file])
-            what = "was left by a killed program" if is_leftover else "is not in the manifest: move it away"
+            what = (
+                "was left behind by a killed program" if is_leftover else "is not in the manifest: move it away"
+            )
             findings.append(Finding(where=file, what=what, repaired=is_repaired))
     return findings
 

@@ -165,7 +165,7 @@ def looked_schema() -> pa.Schema:
 
 
 def report_changed(preparation: Preparation, prepared: DiskTable) -> None:
-    """Name the pictures whose bytes are not those that the store recorded: its disk has changed them."""
+    """Report the pictures whose bytes differ from the store's record, because they changed on disk."""
     ids = [
         post_id
         for block in prepared.blocks(["id", "has_changed"])
@@ -233,7 +233,7 @@ class AppearanceIndex:
     recipe: str
 
     def parts(self, wanted: npt.NDArray[np.bool_] | None = None) -> Iterator[pa.Table]:
-        """Yield the rows, all or some, in parts that `table.write_parts` takes; `ids` are not kept for that."""
+        """Yield the rows, all or some, in parts for `table.write_parts`; `ids` are not kept."""
         return _parts(self.rows, self.recipe, wanted)
 
     def reasons(self) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:

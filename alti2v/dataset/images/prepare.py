@@ -184,7 +184,7 @@ class _Check:
     has_changed: bool = False
 
     def run(self) -> None:
-        """Compare. Of a grainy JPEG an MD5 takes a tenth of the time of its decoding, a CRC-32 a sixtieth."""
+        """Compare. An MD5 takes a tenth of the time of decoding a grainy JPEG, a CRC-32 a sixtieth."""
         match len(self.recorded):
             case 0:
                 return

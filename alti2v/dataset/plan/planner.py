@@ -252,7 +252,7 @@ def _vocabulary(
 
 
 def _alike(group: npt.NDArray[np.int64], side: npt.NDArray[np.int8]) -> tuple[int, int, int]:
-    """Count groups of two or more pictures, the pictures in them, and those apart from their group's first."""
+    """Count groups of two or more pictures, their pictures, and those in another split than the first."""
     _, first, number, sizes = np.unique(group, return_index=True, return_inverse=True, return_counts=True)
     astray = side != side[first][number] if len(group) else np.empty(0, np.bool_)
     return int((sizes > 1).sum()), int(sizes[sizes > 1].sum()), int(astray.sum())

@@ -1,4 +1,4 @@
-"""Relation of two versions of a dataset: what `alti2v remove` changed since a plan, proved by hashes."""
+"""Relation of two versions of a dataset: what `alti2v remove` has changed since a plan, shown by hashes."""
 
 from __future__ import annotations
 

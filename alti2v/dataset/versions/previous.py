@@ -52,7 +52,7 @@ class PicturesInShards:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """The current version of a dataset, as far as it binds the next one.
+    """The parts of the current version of a dataset that the next one has to keep.
 
     Attributes:
         dataset: Local folder of its tables.
@@ -113,7 +113,7 @@ def read_history(dataset: Path, manifest: Manifest, scratch: Path) -> History:
 
 
 def read_for_new_plan(dataset: Path, manifest: Manifest, scratch: Path) -> History:
-    """Read what also binds a new plan: removed posts; the appearance index saves it work.
+    """Read the parts that a new plan also uses: removed posts, and the appearance index, which saves work.
 
     Raises:
         DamagedError: removed.parquet is damaged.
@@ -156,7 +156,7 @@ def read_removed(dataset: Path) -> pa.Table:
 def existing_pictures(
     history: History, posts: StorePosts, outcomes: Outcomes
 ) -> tuple[ExistingPictures, npt.NDArray[np.int64]]:
-    """Collect what no later version changes.
+    """Collect the pictures whose split, group and shard no later version changes.
 
     Returns:
         The pictures in the shards, and (n,) the related group of every post of the store.
@@ -187,7 +187,7 @@ def existing_pictures(
 def replaced_ids(
     index: AppearanceIndex, posts: StorePosts, ids: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
-    """Return which of some posts have other bytes in the store than those that the index has seen."""
+    """Return which of some posts have bytes in the store that differ from those in the index."""
     rows = np.flatnonzero(np.isin(posts.ids, ids))
     _, is_known = known_rows(index, posts, rows)
     return posts.ids[rows[~is_known]]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from alti2v.dataset.explore.file_names import file_names
 from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.errors import DataError, UsageError
 from alti2v.model.arrays import Int64Array
@@ -127,6 +128,7 @@ def compare(config: CompareConfig, *, out: Path, progress: ProgressHook = ignore
             *tag_notes(models, len(common.tags)),
         ),
         seconds=round(time.monotonic() - begun_s, 3),
+        file_names=_file_names(disputed, contestants[0].dataset, config.split),
     )
 
 
@@ -258,6 +260,11 @@ def _batches(
         yield batch
         done += len(batch.ids)
         progress(Progress(stage=stage, done=done, total=total, unit="pictures"))
+
+
+def _file_names(disputed: Sequence[DisputedPicture], dataset: Path, split: str) -> dict[int, str]:
+    shards = [shard.name for shard in read_manifest(dataset).split(split)]
+    return file_names(dataset, shards, [one.id for one in disputed])
 
 
 def _with_pictures(

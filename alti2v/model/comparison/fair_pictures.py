@@ -1,4 +1,4 @@
-"""Pictures of a comparison: those in the split of all datasets that no run has seen."""
+"""Pictures of a comparison: those that are in the split of all datasets and new to all runs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from alti2v.errors import DataError
 from alti2v.model.arrays import Int64Array
 from alti2v.model.comparison.contestant import Contestant
 from alti2v.model.comparison.feeding import ids_of
+from alti2v.numerals import counted
 
 
 def fair_pictures(contestants: Sequence[Contestant], split: str) -> tuple[Int64Array, list[str]]:
@@ -23,14 +24,14 @@ def fair_pictures(contestants: Sequence[Contestant], split: str) -> tuple[Int64A
     notes = []
     if len(shared) < (most := max(map(len, found))):
         notes.append(
-            f"{most - len(shared):,} pictures of the {split} split are in one dataset only and were left out."
+            f"{counted(most - len(shared), 'picture')} of the {split} split left out: not in all datasets."
         )
     seen, seen_notes = _seen(contestants)
     notes += seen_notes
     fair = np.setdiff1d(shared, seen) if split == "test" else shared
     if len(fair) < len(shared):
         notes.append(
-            f"{len(shared) - len(fair):,} pictures were left out because one of the models was trained on them."
+            f"{counted(len(shared) - len(fair), 'picture')} left out: one of the models was trained on them."
         )
     if split != "test" and any(one.origin.dataset is not None for one in contestants):
         notes.append(f"These are {split} pictures: the runs and their exports were trained or tuned on them.")
@@ -51,19 +52,19 @@ def _seen(contestants: Sequence[Contestant]) -> tuple[Int64Array, list[str]]:
         if origin.dataset is None:
             notes.append(
                 f"The dataset that {one.model} was trained on, with plan {origin.plan_hash:.12}, is not here: "
-                "pictures that it has seen cannot be left out."
+                "pictures that it was trained on cannot be left out."
             )
         elif not origin.dataset.is_dir() or read_manifest(origin.dataset).plan_hash != origin.plan_hash:
             notes.append(
                 f"The dataset that {one.model} was trained on is no longer at {origin.dataset}: "
-                "pictures that it has seen cannot be left out."
+                "pictures that it was trained on cannot be left out."
             )
         else:
             seen.append(ids_of(origin.dataset, ("train", "validation")))
     if silent := [one.name for one in contestants if not one.origin.plan_hash]:
         notes.append(
-            f"What {listed(silent)} {'was' if len(silent) == 1 else 'were'} trained on is not known: "
-            "some of these pictures may be among it."
+            f"It is not known what {listed(silent)} {'was' if len(silent) == 1 else 'were'} trained on: "
+            "perhaps on some of these pictures."
         )
     return np.unique(np.concatenate(seen)), notes
 

@@ -194,7 +194,7 @@ def _batch(items: Sequence[tuple[_Sample, _Pixels]], tags: int) -> FedBatch:
 
 
 def _preparer(fed: Feeding) -> Callable[[_Sample, Decoder], _Pixels]:
-    """Make the function from a sample to the pixels for each model."""
+    """Make the function that prepares the pixels of a sample for each model."""
     jobs = [
         (is_original, _job(preparation, is_square=not is_original))
         for preparation, is_original in zip(fed.preparations, fed.takes_original, strict=True)
@@ -228,7 +228,7 @@ def _named(
 def _of_original(
     several: SeveralPixelsJob, sample: _Sample, decoder: Decoder, originals: Originals | None
 ) -> _Pixels | None:
-    """Prepare the original of a sample; None if there is none that can be used."""
+    """Prepare the original of a sample; None if there is no usable one."""
     content = None if originals is None else originals.read(sample.id, sample.source_md5)
     if originals is None or content is None:
         return None

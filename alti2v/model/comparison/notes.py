@@ -27,7 +27,8 @@ def label_notes(codes: Sequence[Codes]) -> list[str]:
     )
     if not differing:
         return []
-    return [f"{differing:,} labels differ between the datasets: each run was compared with its own."]
+    labels = counted(differing, "label differs", "labels differ")
+    return [f"{labels} between the datasets: each run was compared with its own."]
 
 
 def picture_notes(contestants: Sequence[Contestant], originals: Originals | None) -> list[str]:
@@ -50,11 +51,11 @@ def picture_notes(contestants: Sequence[Contestant], originals: Originals | None
     else:
         for reason, number in sorted(Counter(originals.missing).items()):
             pictures = counted(number, "picture is", "pictures are")
-            notes.append(f"{pictures} {reason}: the dataset's own were taken instead.")
+            notes.append(f"{pictures} {reason}: the dataset's pictures were used instead.")
     for dataset in dict.fromkeys(one.dataset for one in contestants):
         fit = read_manifest(dataset).image.fit
         if fit in ("crop", "squash") and originals is None:
-            notes.append(f"The pictures of {dataset} were fitted by {fit}, and the models see no others.")
+            notes.append(f"The pictures of {dataset} were fitted by {fit}, and all models get those.")
     return notes
 
 
@@ -63,18 +64,18 @@ def size_notes(images: int) -> list[str]:
     if images >= _FEW:
         return []
     pictures = counted(images, "picture")
-    return [f"Only {pictures}: intervals of fewer than 30 are too narrow to decide."]
+    return [f"Only {pictures}: with fewer than {_FEW}, the intervals are too narrow to rely on."]
 
 
 def network_notes(contestants: Sequence[Contestant], precision: str) -> list[str]:
-    """Note which models are one network, and formats that runs alone were computed in."""
+    """Note which models are the same network, and number formats that only runs were computed in."""
     of_weights: dict[str, list[str]] = {}
     for one in contestants:
         if one.origin.weights:
             of_weights.setdefault(one.origin.weights, []).append(one.name)
     notes = [
-        f"{listed(names)} are one and the same network: a difference between them is that of the pictures that "
-        "they get, and of rounding."
+        f"{listed(names)} are the same network: any difference comes from the preparation of the pictures and "
+        "from rounding."
         for names in of_weights.values()
         if len(names) > 1
     ]
@@ -90,4 +91,4 @@ def network_notes(contestants: Sequence[Contestant], precision: str) -> list[str
 def tag_notes(models: Sequence[ComparedModel], common: int) -> list[str]:
     """Note how many tags of each model were not compared."""
     lost = [f"{one.tags - common:,} of {one.name}" for one in models if one.tags > common]
-    return [f"Tags that are not in common were not compared: {listed(lost)}."] if lost else []
+    return [f"Tags that not all models have were not compared: {listed(lost)}."] if lost else []

@@ -16,7 +16,7 @@ from alti2v.storage.publish import read_json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOrigin:
-    """ModelOrigin of a model.
+    """Origin of a model: its training dataset and its weights.
 
     Attributes:
         plan_hash: Hash of the plan of the dataset that it was trained on; "" if unknown.
@@ -30,7 +30,7 @@ class ModelOrigin:
 
 
 def origin_of(path: Path, *, is_run: bool) -> ModelOrigin:
-    """Read where a model is from: a run knows its dataset, an export of one only its plan.
+    """Read the origin of a model: a run knows its dataset, an export only the plan of the dataset.
 
     Raises:
         UsageError: It is a run that is not finished.
@@ -51,7 +51,7 @@ def origin_of(path: Path, *, is_run: bool) -> ModelOrigin:
 
 
 def with_dataset(origin: ModelOrigin, datasets: Collection[Path]) -> ModelOrigin:
-    """Find the dataset of an export's plan among those at hand."""
+    """Find the dataset of an export's plan among the datasets of the comparison."""
     if not origin.plan_hash or origin.dataset is not None:
         return origin
     return replace(origin, dataset=next((one for one in datasets if _plan_of(one) == origin.plan_hash), None))

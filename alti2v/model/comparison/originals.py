@@ -24,7 +24,7 @@ _PLACES = ("id", "tar", "offset", "size")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Originals:
-    """Places of pictures in a store.
+    """Positions of pictures in a store.
 
     Attributes:
         store: Folder of the store.
@@ -114,7 +114,7 @@ def open_originals(store: Path, wanted: Int64Array) -> Originals:
 
 
 def require_used(originals: Originals | None) -> None:
-    """Require that at least one picture could be used, if any was asked for.
+    """Require that at least one of the requested pictures could be used, if there were any.
 
     Raises:
         DataError: All of them are missing, others or damaged.

@@ -1,4 +1,4 @@
-"""Predictions of several models for the pictures of a split, counted as they come.
+"""Predictions of several models for the pictures of a split, counted batch by batch.
 
 Memory depends on the number of tags, not of pictures: the codes of all predictions are in a file.
 """
@@ -40,7 +40,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """A model with the places of the common tags.
+    """A model, and the positions of the common tags among its outputs.
 
     Attributes:
         contestant: The model.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class ComparedGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnThresholdScores:
-    """Scores at the thresholds that come with a model, over all common tags.
+    """Scores at a model's own thresholds, over all common tags.
 
     Attributes:
         source: Origin of the thresholds, in words.
@@ -142,6 +143,7 @@ class Comparison:
         disputed: Pictures on which the models differ most.
         notes: Warnings for the reader, in sentences.
         seconds: Duration.
+        file_names: File names of imported pictures in `disputed`, by id.
     """
 
     models: tuple[ComparedModel, ...]
@@ -155,6 +157,7 @@ class Comparison:
     disputed: tuple[DisputedPicture, ...]
     notes: tuple[str, ...]
     seconds: float
+    file_names: Mapping[int, str] = field(default_factory=dict)
 
     def average_precision(self, model: int) -> Float64Array:
         """Average precision of each tag, (T,); NaN if too few pictures carry it."""

@@ -1,4 +1,4 @@
-"""Tags that models and a dataset have in common, whatever their spelling. Pure."""
+"""Tags that models and a dataset have in common, in any spelling. Pure."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def shared_tags(
 
 
 def tags_without_ratings(vocabulary: OutputTags) -> int:
-    """Return the number of outputs that are tags: no ratings and no padding."""
+    """Return the number of outputs that are tags, without ratings and padding."""
     return sum(category not in (IGNORED, RATING) for category in vocabulary.categories)
 
 

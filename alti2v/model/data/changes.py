@@ -29,7 +29,7 @@ _DRAWS = 12  # uniform random numbers of a picture, one for each use in `changes
 
 
 def names_a_side(tags: Sequence[str]) -> npt.NDArray[np.bool_]:
-    """Return which tags name left or right, and would be wrong for a mirrored picture: (T,)."""
+    """Return a mask of the tags that name left or right, which a mirrored picture would make wrong: (T,)."""
     return np.array([_NAMES_A_SIDE.search(tag) is not None for tag in tags], bool)
 
 

@@ -161,7 +161,7 @@ def _padded(samples: Any, count: int) -> Any:  # noqa: ANN401 - tf.data.Dataset
 
 
 def _weighted(data: Any, batches: int, *, last: float) -> Any:  # noqa: ANN401 - tf.data.Dataset
-    """Weigh the samples of the last batch by `last`, all others by 1, and padding by 0."""
+    """Give the samples of the last batch the weight `last`, all others 1, and padding 0."""
     tf = backend.tf
 
     def weigh(number: Any, batch: tuple[Any, ...]) -> tuple[Any, ...]:  # noqa: ANN401 - tensors

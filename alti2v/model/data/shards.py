@@ -60,7 +60,7 @@ class ReadFailure:
     """Holder of an exception that was raised inside the graph, where TensorFlow would turn it into text."""
 
     def __init__(self) -> None:
-        """Hold nothing."""
+        """Start without an exception."""
         self.error: Alti2vError | None = None
 
     def hold(self, read: Callable[[np.int64], tuple[Any, ...]]) -> Callable[[np.int64], tuple[Any, ...]]:
@@ -117,17 +117,17 @@ def open_source(dataset: Path, split: str) -> SplitSource:
 
 
 def epoch_order(seed: int, epoch: int, shards: int) -> Int64Array:
-    """Order of the shards in an epoch: their numbers, (N,)."""
+    """Return the order of the shards in an epoch: their numbers, (N,)."""
     return np.random.default_rng([seed, epoch]).permutation(shards)
 
 
 def row_order(seed: int, epoch: int, shard: int, rows: int) -> Int64Array:
-    """Order of a shard's rows in an epoch: their numbers, (N,)."""
+    """Return the order of a shard's rows in an epoch: their numbers, (N,)."""
     return np.random.default_rng([seed, epoch, shard]).permutation(rows)
 
 
 def _staggered(shards: Sequence[Shard]) -> list[tuple[Shard, slice]]:
-    """Cut some of the first shards in two, so that shards that are read together do not end together.
+    """Cut some of the first shards in two, so that shards read in parallel do not end at the same time.
 
     Otherwise their successors would also begin and end together, and a GPU would wait until all of them are
     read. The first shards begin with a quarter, a half and three quarters of their rows; the rest of each

@@ -82,7 +82,7 @@ class Resampled:
 
     @property
     def draws(self) -> int:
-        """R."""
+        """Number R of draws."""
         return int(self.correct.shape[1])
 
 

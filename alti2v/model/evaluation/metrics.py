@@ -321,18 +321,20 @@ def few_ranked(scores: Scores, *, min_positives: int) -> tuple[str, ...]:
         min_positives: Positive pictures of a tag that counts.
     """
     if scores.tags_ranked == 0:
-        return ("No tag has enough pictures of this split for an average precision, so there is no mAP.",)
+        return ("No tag has enough pictures in this split for an average precision, so there is no mAP.",)
     notes = []
     if scores.tags_ranked < _FEW_RANKED:
-        tags = counted(scores.tags_ranked, "tag")
-        of_all = f" of {scores.tags:,}, those with enough pictures of this split" * (
-            scores.tags > scores.tags_ranked
+        ranked = f"mAP is the mean over only {counted(scores.tags_ranked, 'tag')}"
+        others = counted(scores.tags - scores.tags_ranked, "tag has", "tags have")
+        notes.append(
+            f"{ranked}: {others} too few pictures in this split."
+            if scores.tags > scores.tags_ranked
+            else f"{ranked}: it says little about others."
         )
-        notes.append(f"mAP is over only {tags}{of_all}: it says little about others.")
     if min_positives < _FEW_POSITIVES:
         notes.append(
-            f"mAP counts tags with as few as "
-            f"{counted(min_positives, 'positive picture')} in this split: much of it is chance."
+            f"mAP includes tags with only {counted(min_positives, 'positive picture')} in this split: "
+            "much of it is chance."
         )
     return tuple(notes)
 

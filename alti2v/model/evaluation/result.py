@@ -128,6 +128,7 @@ class Evaluation:
         provenance: Information needed to repeat the evaluation, in the order of display.
         notes: Warnings for the reader, in sentences.
         seconds: Duration.
+        file_names: File names of imported pictures in the gallery and the suggestions, by id.
     """
 
     run: Path
@@ -141,3 +142,4 @@ class Evaluation:
     provenance: Mapping[str, str]
     notes: tuple[str, ...]
     seconds: float
+    file_names: Mapping[int, str] = field(default_factory=dict)

@@ -182,7 +182,7 @@ def _bilinear(distance: Any) -> Any:  # noqa: ANN401 - tensors
 
 
 def _bicubic(distance: Any) -> Any:  # noqa: ANN401 - tensors
-    """Keys 1981, "Cubic convolution interpolation", equation 15, with a = -1/2, as Pillow has it."""
+    """Cubic kernel (Keys 1981, "Cubic convolution interpolation", equation 15) with a = -1/2, as in Pillow."""
     ops = backend.keras.ops
     x = ops.abs(distance)
     near = (1.5 * x - 2.5) * x * x + 1.0
@@ -191,7 +191,7 @@ def _bicubic(distance: Any) -> Any:  # noqa: ANN401 - tensors
 
 
 def _lanczos3(distance: Any) -> Any:  # noqa: ANN401 - tensors
-    """sinc(x) sinc(x / 3) for |x| < 3."""
+    """Lanczos kernel: sinc(x) sinc(x / 3) for |x| < 3."""
     ops = backend.keras.ops
     x = math.pi * distance
     is_zero = ops.abs(x) < 1e-5

@@ -40,7 +40,7 @@ def application(name: str) -> Callable[..., Any]:
     """
     known = {key.lower(): value for key, value in vars(backend.keras.applications).items() if key[0].isupper()}
     if name not in known:
-        raise UsageError(f"--backbone {name} is none of keras.applications: {', '.join(sorted(known))}")
+        raise UsageError(f"--backbone {name} is not in keras.applications: {', '.join(sorted(known))}")
     builder: Callable[..., Any] = known[name]
     return builder
 
@@ -91,7 +91,7 @@ def load_weights(trunk: Any, name: str, weights: str) -> None:  # noqa: ANN401 -
 
 
 def require_weights(name: str, weights: str) -> None:
-    """Check that a backbone exists and its weights are at hand; takes the arguments of `load_weights`.
+    """Check that a backbone exists and its weights are available; takes the arguments of `load_weights`.
 
     Raises:
         RemoteError: ImageNet's weights are not in Keras' cache and cannot be downloaded.

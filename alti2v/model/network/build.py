@@ -35,7 +35,7 @@ MIN_SIZE = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """Description from which the network can be built again.
+    """Description of a network, from which it can be built again.
 
     Attributes:
         backbone: Name of a network of keras.applications, in lower case.
@@ -59,7 +59,7 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Three views of the same layers.
+    """A network as three Keras models that share their layers.
 
     Attributes:
         architecture: Description that they were built from.

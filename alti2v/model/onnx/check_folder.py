@@ -90,7 +90,7 @@ def check_folder(folder: Path) -> Checked:
 
 
 def is_of_others(folder: Path) -> bool:
-    """Return whether a folder has a model, and neither its file nor a report says that this program made it."""
+    """Return whether a folder has a model that was not made by this program, by its file and its report."""
     if (folder / REPORT_FILE).is_file() and _is_report(folder / REPORT_FILE):
         return False
     files = {CONTRACTS[format_].model_file for format_ in Format}
@@ -190,7 +190,7 @@ def _output_breaches(tensor: _Tensor, *, labels: int) -> Iterator[str]:
 
 
 def _run_breaches(file: Path, contract: Contract, *, labels: int) -> Iterator[str]:
-    """List breaches that show only when the model runs."""
+    """List breaches that only appear when the model runs."""
     try:
         session = open_session(file)
         name = session.get_inputs()[0].name
@@ -210,7 +210,7 @@ def _run_breaches(file: Path, contract: Contract, *, labels: int) -> Iterator[st
 def _value_breaches(
     together: Sequence[npt.NDArray[Any]], alone: Sequence[npt.NDArray[Any]], contract: Contract, *, labels: int
 ) -> Iterator[str]:
-    """List what is wrong with the outputs for some pictures together, and for the first one alone."""
+    """List faults of the outputs for some pictures in one batch, and for the first one alone."""
     values = together[contract.tags]
     if values.shape != (_PICTURES, labels) or not labels:
         yield f"gives values of shape {values.shape} for {_PICTURES} pictures and {labels} rows"

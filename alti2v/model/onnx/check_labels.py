@@ -44,7 +44,7 @@ class ParsedTable:
 
 
 def check_labels(content: bytes, format_: Format) -> ParsedTable:
-    """Check the table that says what the outputs mean."""
+    """Check the table of the outputs' tags."""
     try:
         text = content.decode()
     except UnicodeDecodeError as exc:

@@ -13,6 +13,7 @@ from alti2v.model.arrays import Float32Array, Uint8Array
 from alti2v.model.onnx.check_folder import as_fed, open_session
 from alti2v.model.onnx.contract import Contract
 from alti2v.model.onnx.labels import Label
+from alti2v.numerals import counted
 from alti2v.pictures.decode import Unusable
 from alti2v.pictures.framing import Framing, framed_pixels, letterbox
 from alti2v.pictures.recipe import ImageRecipe
@@ -107,13 +108,13 @@ def _required(pixels: Uint8Array | Unusable) -> Uint8Array:
 def parity_line(clients: ClientParity, *, of_originals: bool) -> str:
     """Describe the differences of clients in a line."""
     which = (
-        "originals of the validation split"
+        counted(clients.pictures, "original of the validation split", "originals of the validation split")
         if of_originals
-        else "pictures of the validation split, enlarged from the dataset's size"
+        else counted(clients.pictures, "picture") + " of the validation split, enlarged from the dataset's size"
     )
     return (
-        f"On {clients.pictures:,} {which}, decoded, padded and resized as clients do, probabilities differ "
-        f"from those of the run by {clients.mean:.4f} on average and {clients.largest:.3f} at most; "
-        f"{clients.changed:,} of {clients.tags:,} tags are on another side of the threshold "
-        f"{clients.threshold:.4f}. The rest of the difference is the JPEG that the run makes first."
+        f"On {which}, decoded, padded and resized as other programs do it, probabilities "
+        f"differ from those of the run by {clients.mean:.4f} on average and {clients.largest:.3f} at most; "
+        f"{clients.changed:,} of {clients.tags:,} tags are on the other side of the threshold "
+        f"{clients.threshold:.4f}. Most of this is due to the JPEG that the run makes first."
     )

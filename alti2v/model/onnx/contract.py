@@ -79,7 +79,7 @@ class Contract:
 
     @property
     def tags(self) -> int:
-        """Place of the output that says which tags a picture has."""
+        """Position of the output with the tags."""
         return list(self.outputs.values()).index(OutputRole.LOGITS if self.logits else OutputRole.PROBABILITIES)
 
     def shape(self, side_px: int) -> tuple[int, int, int]:
@@ -185,7 +185,7 @@ def reads_as_missing(name: str) -> bool:
 
 
 def fault_of(name: str) -> str:
-    """Return why a name would break a reader; "" if it would not."""
+    """Return the reason why a name would break a reader; "" if it would not."""
     if reads_as_missing(name):
         return "reads as a missing value"
     if "," in name:

@@ -176,7 +176,7 @@ def cl_labels(tags: Sequence[Tag], ratings: Sequence[Rating]) -> LabelTable:
 
 
 def deepghs_labels(tags: Sequence[Tag]) -> LabelTable:
-    """Keep the vocabulary for imgutils' generic reader, which knows every category by its number."""
+    """Keep the vocabulary, for imgutils' generic reader, which has a number for every category."""
     return LabelTable(
         tuple(
             Label(

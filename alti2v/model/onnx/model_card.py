@@ -12,13 +12,13 @@ from alti2v.model.onnx.client_parity import ClientParity, parity_line
 from alti2v.model.onnx.contract import CONTRACTS, PLACEHOLDER, REPORT_FILE, Contract, OutputRole
 from alti2v.model.onnx.labels import Change, LabelTable, Rating, count_categories
 from alti2v.model.options.choices import Format
-from alti2v.numerals import short_number
+from alti2v.numerals import counted, short_number
 
 _SHOWN_CHANGES = 10
 _KOHYA = "tag_images_by_wd14_tagger.py --onnx --model_dir MODELS"
 _KOHYA_FAULT = (
-    "kohya's sd-scripts since 2026-01-18 (commit c6bc632e, v0.10) end with an UnboundLocalError as soon as a "
-    "character passes: take v0.9.1, give `--character_threshold 1.1`, or export with `--format cl`."
+    "kohya's sd-scripts since 2026-01-18 (commit c6bc632e, v0.10) fail with an UnboundLocalError as soon as "
+    "they predict a character: use v0.9.1, give `--character_threshold 1.1`, or export with `--format cl`."
 )
 # What the programs were seen to do with such folders, and the way round.
 _FAULTS_OF_CLIENTS: Mapping[Format, Sequence[str]] = {
@@ -28,7 +28,7 @@ _FAULTS_OF_CLIENTS: Mapping[Format, Sequence[str]] = {
     ),
     Format.WD_EMBEDDING: (
         _KOHYA_FAULT,
-        "imgutils 0.19 needs numpy before 2, and falsifies grey pictures (mode L): convert them to RGB.",
+        "imgutils 0.19 needs numpy before 2, and misreads grey pictures (mode L): convert them to RGB.",
     ),
     Format.CL: (
         "kohya's `--tag_replacement` turns every tag into the target with folders of this form (v0.10): "
@@ -149,7 +149,7 @@ def _introduction(facts: Facts) -> list[str]:
         "",
         f"A tagger of illustrations: {facts.architecture.backbone} with "
         f"{facts.architecture.features:,} features, trained by alti2v on "
-        f"{facts.train_samples:,} pictures.",
+        f"{counted(facts.train_samples, 'picture')}.",
         "",
         f"This folder is for {_READERS[facts.format]}.",
         "",
@@ -162,15 +162,15 @@ def _interface(facts: Facts, contract: Contract) -> list[str]:
     shape = ", ".join(map(str, contract.shape(side)))
     colours = "blue, green, red" if contract.bgr else "red, green, blue"
     scale = "" if contract.low == 0 else ", that is v / 127.5 - 1"
-    what = "logits, before the sigmoid" if contract.logits else "probabilities, each tag by itself"
+    what = "logits, before the sigmoid" if contract.logits else "independent probabilities"
     lines = [
-        "## What goes in and what comes out",
+        "## Input and output",
         "",
-        f"- `{contract.model_file}`, input `{contract.input}`: ({shape}) after the batch, {contract.dtype}, "
+        f"- `{contract.model_file}`, input `{contract.input}`: (batch, {shape}), {contract.dtype}, "
         f"colours in the order {colours}, from {contract.low:g} to {contract.high:g}{scale}. "
-        "The whole picture, centred on a white square, transparency on white.",
+        "The whole picture is centred on a white square; transparent pixels are white.",
         f"- Output `{list(contract.outputs)[contract.tags]}`: {len(facts.labels.rows):,} {what}; row i of "
-        f"`{contract.labels_file}` says what output i is.",
+        f"`{contract.labels_file}` is the tag of output i.",
     ]
     lines += [
         f"- Output `{name}`: {facts.architecture.features:,} numbers, the picture's vector."
@@ -179,12 +179,12 @@ def _interface(facts: Facts, contract: Contract) -> list[str]:
     ]
     if side != size:
         lines.append(
-            f"- The network was trained at {size} px: the model itself reduces {side} px to that, as Pillow's "
-            "bicubic filter does."
+            f"- The network was trained at {size} px: the model itself reduces {side} px to that with Pillow's "
+            "bicubic filter."
         )
     if facts.halves_colour:
         lines.append(
-            "- The training's pictures were JPEGs with colour at half the resolution: the model does that, too."
+            "- The training pictures were JPEGs with colour at half the resolution; the model imitates that."
         )
     return [*lines, ""]
 
@@ -193,7 +193,7 @@ def _loading(format_: Format, contract: Contract) -> list[str]:
     ways = {
         Format.WD: [
             f"- kohya: `{_KOHYA} --repo_id OWNER/NAME --character_threshold 1.1`, with this folder as "
-            "`MODELS/OWNER_NAME`. The threshold leaves characters out; below is why.",
+            "`MODELS/OWNER_NAME`. The threshold leaves out characters; the reason is below.",
             "- ComfyUI-WD14-Tagger: copy `model.onnx` as `NAME.onnx` and `selected_tags.csv` as `NAME.csv` "
             "into its `models` folder.",
             "- taggui: give the path of this folder as the model.",
@@ -211,7 +211,7 @@ def _loading(format_: Format, contract: Contract) -> list[str]:
     }
     feed = "pictures" if contract.dtype == "uint8" else "pictures  # float32"
     return [
-        "## Load it",
+        "## Loading",
         "",
         *ways[format_],
         *(f"- {fault}" for fault in _FAULTS_OF_CLIENTS[format_]),
@@ -229,15 +229,15 @@ def _loading(format_: Format, contract: Contract) -> list[str]:
 def _evaluation(facts: Facts) -> list[str]:
     metrics = facts.metrics
     if metrics is None:
-        return ["## How good it is", "", "Not judged yet: `alti2v eval RUN`, then export again.", ""]
+        return ["## Evaluation", "", "Not evaluated yet: run `alti2v eval RUN`, then export again.", ""]
     overall = _overall(metrics)
     intervals = metrics.get("intervals_95") or {}
     lines = [
-        "## How good it is",
+        "## Evaluation",
         "",
-        f"Judged on {metrics['images']:,} pictures of the {metrics['split']} split, which training never saw; "
-        f"threshold {metrics['threshold']:.4f}, {metrics['threshold_source']}. "
-        "Beside each figure: what the tags' frequencies alone reach.",
+        f"On {counted(metrics['images'], 'picture')} of the {metrics['split']} split, with the threshold "
+        f"{metrics['threshold']:.4f}, {metrics['threshold_source']}. "
+        "The last column is a baseline that predicts every tag with its frequency.",
         "",
         "| figure | model | 95 % interval | frequencies only |",
         "|---|---:|---:|---:|",
@@ -269,7 +269,7 @@ def _evaluation(facts: Facts) -> list[str]:
     if metrics.get("notes"):
         lines += [*(f"- {note}" for note in metrics["notes"]), ""]
     if facts.format is not Format.ONNX:
-        lines += ["Tags that have no row in this format are in these figures too.", ""]
+        lines += ["These figures include tags that this format leaves out.", ""]
     return lines
 
 
@@ -277,13 +277,13 @@ def _ratings(facts: Facts) -> list[str]:
     origin = (
         "They are the shares of the training pictures, (count + 1) / (pictures + 4)"
         if facts.rated
-        else "No counts were at hand, so they are all alike"
+        else "All are equal, because the numbers of pictures are not known"
     )
     return [
         "## Ratings are constants",
         "",
-        "Nothing was learnt about ratings: readers expect four of them, and these four outputs are the same "
-        f"for every picture. {origin}. **They say nothing about a picture; do not filter by them.**",
+        "The model has not learned ratings. Programs for WD taggers expect four, so these four outputs are the "
+        f"same for every picture. {origin}. **They say nothing about a picture; do not filter by them.**",
         "",
         "| rating | training pictures | output |",
         "|---|---:|---:|",
@@ -294,12 +294,12 @@ def _ratings(facts: Facts) -> list[str]:
 
 def _tags(facts: Facts) -> list[str]:
     categories = count_categories(facts.labels.rows)
-    counted = ", ".join(f"{count:,} {category}" for category, count in categories.items())
-    lines = ["## Tags", "", f"{len(facts.labels.rows):,} rows: {counted}.", ""]
+    by_category = ", ".join(f"{count:,} {category}" for category, count in categories.items())
+    lines = ["## Tags", "", f"{counted(len(facts.labels.rows), 'row')}: {by_category}.", ""]
     if any(row.name == PLACEHOLDER and row.output is None for row in facts.labels.rows):
         lines += [
-            f"`{PLACEHOLDER}` is no tag: its output is always near 0. The vocabulary has no character, and "
-            "ComfyUI-WD14-Tagger shows ratings as tags where there is no row of category 4.",
+            f"`{PLACEHOLDER}` is not a tag: its output is always near 0. The vocabulary has no characters, and "
+            "ComfyUI-WD14-Tagger shows ratings as tags if there is no row of category 4.",
             "",
         ]
     for title, changes in (
@@ -326,19 +326,16 @@ def _limits(facts: Facts, contract: Contract) -> list[str]:
     lines = [
         "## Limits",
         "",
-        "- It knows illustrations like those it was trained on, and nothing of photographs.",
-        "- People forget tags: much of what counts as wrong above is right, and rare tags are learnt worse.",
-        "- The pictures that it learnt from belong to their artists; the licence above, if any, speaks of the "
-        "model alone.",
+        "- The model is for illustrations like those that it was trained on, not for photographs.",
+        "- Labels are incomplete: many predictions that count as wrong are right. Rare tags are less reliable.",
+        "- The training pictures belong to their artists; the licence above, if any, covers only the model.",
     ]
     if facts.architecture.backbone == "vgg16":
-        lines.append(
-            "- VGG16 is from 2014; newer backbones see more. What is claimed is that the figures are honest."
-        )
+        lines.append("- VGG16 is from 2014; newer backbones recognise more.")
     if contract.side_px and contract.side_px != facts.architecture.size:
         lines.append(
-            f"- The network looks at {facts.architecture.size} px, and smaller details are lost. Clients "
-            "resize each in a way of their own, which moves probabilities a little."
+            f"- The network sees pictures at {facts.architecture.size} px, so small details are lost. Programs "
+            "resize pictures in different ways, which changes probabilities slightly."
         )
     if facts.clients is not None:
         lines.append(f"- {parity_line(facts.clients, of_originals=facts.of_originals)}")
@@ -351,7 +348,7 @@ def _origin(facts: Facts) -> list[str]:
         for name, value in facts.training.items()
         if isinstance(value, (int, float)) and not isinstance(value, bool)
     }
-    lines = ["## How it was made", "", f"alti2v {facts.version}, recipe {facts.recipe}."]
+    lines = ["## Training", "", f"alti2v {facts.version}, recipe {facts.recipe}."]
     lines += [f"The dataset has plan `{facts.plan_hash}`.", ""]
     if training:
         lines += ["| training | |", "|---|---:|"]
@@ -361,8 +358,8 @@ def _origin(facts: Facts) -> list[str]:
         *lines,
         "## Licence and consent",
         "",
-        "The pictures belong to their artists, and this card grants no right to them. State the licence under",
-        "which you pass the weights on, and give a contact address.",
+        "The pictures belong to their artists, and this card grants no rights to them. Before you publish the",
+        "weights, state their licence and give a contact address.",
         "",
     ]
 

@@ -1,4 +1,4 @@
-"""Preparation that the graph of an export does, so that pictures look like those of the training. Pure.
+"""Preparation of pictures in the graph of an export, so that they look like training pictures. Pure.
 
 Training pictures are reduced with Pillow's bicubic filter and stored as JPEGs, whose colour differences have
 half the resolution. Clients send 448 px without either, so both are part of the exported graph, as matrices.
@@ -39,7 +39,7 @@ def bicubic_weights(source_px: int, target_px: int) -> Float32Array:
 def _bicubic(
     x: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """Keys 1981, "Cubic convolution interpolation for digital image processing", equation 15."""
+    """Cubic kernel: Keys 1981, "Cubic convolution interpolation for digital image processing", equation 15."""
     x = np.abs(x)
     near = ((_BICUBIC_A + 2) * x - (_BICUBIC_A + 3)) * x**2 + 1
     far = ((x - 5) * x + 8) * x * _BICUBIC_A - 4 * _BICUBIC_A

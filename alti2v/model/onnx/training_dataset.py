@@ -52,7 +52,7 @@ class TrainingDataset:
 def find_training_dataset(
     saved: SavedModel, run: Path, *, given: Path | None, is_needed: bool
 ) -> TrainingDataset | None:
-    """Find the dataset that a run was trained on; None if it is not at hand, and not needed.
+    """Find the dataset that a run was trained on; None if it is missing and not needed.
 
     Args:
         saved: The run's model.

@@ -97,7 +97,7 @@ def write_onnx(
 
 
 def _add_input(nodes: NodeList, architecture: Architecture, contract: Contract) -> str:
-    """Append what turns the contract's input into pictures for the network."""
+    """Append the nodes that turn the contract's input into pictures for the network."""
     pictures = _network_pictures(
         nodes, contract, side=contract.side_px or architecture.size, size=architecture.size
     )
@@ -107,7 +107,7 @@ def _add_input(nodes: NodeList, architecture: Architecture, contract: Contract) 
 def _add_head(
     nodes: NodeList, x: str, architecture: Architecture, weights: LayerWeights, contract: Contract
 ) -> None:
-    """Append everything from the backbone's output (B, C, H, W) to the contract's outputs."""
+    """Append the nodes from the backbone's output (B, C, H, W) to the contract's outputs."""
     names = {role: name for name, role in contract.outputs.items()}
     flat = _flat(nodes, x, architecture.head, weights)
     features = nodes.add(
@@ -119,7 +119,7 @@ def _add_head(
 
 
 def _dense(nodes: NodeList, x: str, layer: str, weights: LayerWeights, *, output: str = "") -> str:
-    """(B, F) -> (B, U)."""
+    """Append a dense layer: (B, F) -> (B, U)."""
     kernel, bias = (
         nodes.constant(f"{layer}/{name}", weights[f"{layer}/{name}"]) for name in ("kernel", "bias")
     )
@@ -129,7 +129,7 @@ def _dense(nodes: NodeList, x: str, layer: str, weights: LayerWeights, *, output
 def _model(  # onnx.ModelProto
     nodes: NodeList, architecture: Architecture, contract: Contract, tags: int
 ) -> Any:  # noqa: ANN401
-    """Declare what goes in and out."""
+    """Assemble the ONNX model, with its declared inputs and outputs."""
     helper, types = runtime.onnx.helper, runtime.onnx.TensorProto
     shape = contract.shape(contract.side_px or architecture.size)
     graph = helper.make_graph(

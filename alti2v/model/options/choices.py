@@ -1,4 +1,4 @@
-"""Words and numbers that options choose from, and that the modules behind them use."""
+"""Choices of options, which the modules behind the options also use."""
 
 from __future__ import annotations
 

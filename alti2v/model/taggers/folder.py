@@ -137,7 +137,7 @@ def refused(path: Path) -> str:
 
 @contextmanager
 def _told_of(folder: Path) -> Iterator[None]:
-    """Add the folder's name to messages of readers, which do not know it."""
+    """Add the folder's name to messages of readers, which only know file names."""
     try:
         yield
     except UsageError as exc:
@@ -163,7 +163,7 @@ def _refuse_pointer(file: Path) -> None:
 
 
 def _with_batch_of_outputs(description: ModelDescription, graph: Graph) -> ModelDescription:
-    """Feed an open input no more pictures than a declared output has rows."""
+    """Limit the batch of an open input to the rows that an output declares."""
     rows = graph.output(description.output.tags).shape[0]
     if description.input.batch is not None or rows is None:
         return description
@@ -174,7 +174,7 @@ def _with_batch_of_outputs(description: ModelDescription, graph: Graph) -> Model
 
 
 def _with_width_of_vectors(description: ModelDescription, forward: Forward) -> ModelDescription:
-    """Find the length of vectors that the graph leaves open, with one picture."""
+    """Find the length of vectors by running one picture, if the graph leaves it open."""
     output = description.output
     if output.vectors is None or output.features is not None:
         return description

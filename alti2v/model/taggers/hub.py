@@ -145,7 +145,7 @@ def _endpoint() -> str | None:
 
 
 def _asked(hub: Any, name: str, wanted: HubName) -> tuple[str, list[str]]:  # noqa: ANN401 - the library
-    """Ask the hub for the commit of a revision, and for the names of its files."""
+    """Request the commit of a revision, and the names of its files, from the hub."""
     api = hub.HfApi(endpoint=_endpoint())
     info = _told(
         hub, name, lambda: api.model_info(wanted.repository, revision=wanted.revision, timeout=_TIMEOUT_S)
@@ -226,7 +226,7 @@ def _download(hub: Any, name: str, wanted: HubName, commit: str, file: str) -> N
 
 
 def _told(hub: Any, name: str, request: Callable[[], _T]) -> _T:  # noqa: ANN401 - the library
-    """Send a request; turn a failure into one line."""
+    """Send a request to the hub; raise a failure as an error of one line."""
     errors = hub.errors
     try:
         return request()

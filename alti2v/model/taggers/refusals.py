@@ -1,4 +1,4 @@
-"""Reasons why a folder's model is not read, with the place of a readable form. Pure.
+"""Reasons why a folder's model is not read, with hints where to find a readable form. Pure.
 
 Weights without a graph (safetensors) need the program that built the network, and whole models in Python's own
 forms can run code when they are loaded. Only ONNX is read, and runs of this program.
@@ -30,7 +30,7 @@ _ELSEWHERE: Mapping[str, str] = {
 
 
 def refusal(names: Collection[str]) -> str:
-    """Make the message for a folder without a readable model: what it holds, and what to do.
+    """Make the message for a folder without a readable model: its contents, and what to do.
 
     Args:
         names: Names of its files, also of those in subfolders, with "/" between the parts.

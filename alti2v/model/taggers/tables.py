@@ -1,4 +1,4 @@
-"""Tables of tags as published models bring them: CSV and JSON to names, categories and thresholds. Pure.
+"""Tables of tags of published models: CSV and JSON to names, categories and thresholds. Pure.
 
 Row i is output i. Faults are `ValueError`s whose text names the file.
 """

@@ -25,7 +25,7 @@ def batch_difference(forward: Forward, takes: ModelInput) -> float:
 
 
 def batch_note(difference: float) -> str | None:
-    """Describe a difference that is more than noise; None if it is not."""
+    """Describe a difference that exceeds noise; None for smaller ones."""
     if difference <= NOISE:
         return None
     return (

@@ -81,7 +81,7 @@ CSV_HEADER = "path,category,tag,probability"
 def text_lines(
     path: str, groups: Mapping[str, Sequence[ScoredTag]], rating: ScoredTag | None = None
 ) -> list[str]:
-    """Write one picture for a person: its path, then a line for each category that has tags."""
+    """Write the tags of one picture as text: its path, then a line for each category that has tags."""
     shown = {**{name: list(tags) for name, tags in groups.items()}, RATING: [rating] if rating else []}
     lines = [
         f"  {name:<9}  " + "  ".join(f"{tag.name} {tag.probability:.2f}" for tag in tags)

@@ -91,7 +91,7 @@ def heat_map(
 
 
 def class_activation(head: GapHead, picture: Uint8Array, output: int) -> Float32Array:
-    """Return the part of each place, (H, W): their mean plus the biases of active units is the tag's logit."""
+    """Return each place's share, (H, W): their mean plus the biases of active units is the tag's logit."""
     positions = head.positions(picture)
     pooled = positions.mean(axis=(0, 1))
     active = pooled @ head.features_kernel + head.features_bias > 0
@@ -107,7 +107,7 @@ def occlusion(
     *,
     batch_size: int,
 ) -> Float32Array:
-    """Return the fall of the log-odds when a place is covered with the picture's mean colour, (8, 8)."""
+    """Return the decrease of the log-odds when a place is covered with the picture's mean colour, (8, 8)."""
     covered = np.repeat(picture[None], _PLACES**2, axis=0)
     mean = picture.mean(axis=(0, 1)).round().astype(np.uint8)
     edges = np.linspace(0, len(picture), 2 * _PLACES + 1).round().astype(int)  # in half places

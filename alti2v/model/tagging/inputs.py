@@ -121,7 +121,7 @@ def _name(name: bytes, separator: bytes) -> str:
 
 
 def _require_something(argument: str) -> None:
-    """Check that an argument names something.
+    """Check that an argument is an existing path or a pattern with matches.
 
     Raises:
         UsageError: It names nothing that exists.

@@ -44,7 +44,7 @@ def load_relations(options: RelationOptions, tagger: Tagger) -> AppliedRelations
 
 
 def _relations(source: Path | None) -> tuple[TagRelations, Mapping[str, str]]:
-    """Return relations, and the categories of tags if they are kept with them."""
+    """Return relations, and the categories of tags if the source has them."""
     if source is None:
         return TagRelations(), {}
     if described_kind(source) is DirectoryKind.STORE:

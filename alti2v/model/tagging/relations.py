@@ -178,7 +178,7 @@ def relate_with(relations: AppliedRelations, vocabulary: OutputTags) -> Relate:
 
 
 def _once(tags: Iterable[ScoredTag]) -> list[ScoredTag]:
-    """Keep the most probable of tags with one name, at the place of the first."""
+    """Of tags with the same name, keep the most probable one, at the position of the first."""
     found: dict[str, ScoredTag] = {}
     for tag in tags:
         known = found.get(tag.name)

@@ -216,13 +216,13 @@ def _constants(vocabulary: OutputTags, criterion: Criterion) -> Float32Array:
 
 
 def least_passing(threshold: float, criterion: Criterion) -> np.float32:
-    """Return the least probability that passes a given threshold; above 1 for "more than 1"."""
+    """Return the lowest probability that passes a given threshold; above 1 for "more than 1"."""
     least = np.float32(threshold)
     return np.nextafter(least, np.float32(2)) if criterion.is_strict else least
 
 
 def _maximum_cuts(probabilities: Float64Array, vocabulary: OutputTags) -> Float64Array:
-    """Return thresholds just above the cuts: where all probabilities are equal, no tag passes."""
+    """Return thresholds just above the cuts; if all probabilities are equal, no tag passes."""
     cuts = np.zeros_like(probabilities)
     for category, members in vocabulary.members.items():
         floor = MCUT_CHARACTER_FLOOR if category == Category.CHARACTER else 0.0

@@ -57,7 +57,7 @@ def pictures_to_caption(pictures: Iterable[Found], config: SidecarConfig, tally:
 
 
 def write_sidecar(picture: Path, tags: Iterable[ScoredTag], config: SidecarConfig) -> Problem | None:
-    """Write the caption of a picture; return what prevents it.
+    """Write the caption of a picture; return the problem if that is impossible, else None.
 
     Raises:
         StorageError: The disk is full.

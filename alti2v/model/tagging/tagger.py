@@ -1,4 +1,4 @@
-"""Taggers: trained or downloaded models behind the calls of illustration2vec.
+"""Taggers: trained or downloaded models with the methods of illustration2vec.
 
 The calls and the command line share one code path: `predictions` streams pictures through the network, and
 `selection` decides which tags pass. Each call takes a list of paths, PIL images or arrays, and returns its
@@ -132,7 +132,7 @@ class Tagger:
 
     @property
     def threshold(self) -> float | None:
-        """Threshold of tags without one of their own; None if the model brings none."""
+        """Threshold of tags without their own threshold; None if the model has none."""
         return self.description.thresholds.overall
 
     def estimate_plausible_tags(

@@ -1,4 +1,4 @@
-"""Thresholds of a tagging as they were used, for reports: the numbers, and where each is from. Pure."""
+"""Thresholds that were used for tagging, for reports: the numbers and their origins. Pure."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class UsedThresholds:
 def used_thresholds(
     vocabulary: OutputTags, criterion: Criterion, *, of_relations: Mapping[str, float]
 ) -> UsedThresholds:
-    """Name the thresholds of a criterion, and those given for tags that relations alone print."""
+    """List the thresholds of a criterion, and those given for tags that only relations print."""
     has_own = np.zeros(len(vocabulary), bool)
     has_own[list(criterion.by_output)] = True
     return UsedThresholds(

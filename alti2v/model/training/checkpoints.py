@@ -77,7 +77,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A whole checkpoint that was read.
+    """The contents of a checkpoint file.
 
     Attributes:
         path: File that it was read from.

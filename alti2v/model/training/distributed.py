@@ -23,7 +23,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ProcessGroup:
-    """Place of this process among those that train together.
+    """The processes that train together, and the number of this one.
 
     Attributes:
         index: Index of this process, from 0.

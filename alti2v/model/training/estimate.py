@@ -1,4 +1,4 @@
-"""Memory and time that a training needs, estimated before it starts."""
+"""Estimates of the memory and time that a training needs."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def measure_rates(job: Job, measurements: Measurements = QUICK_MEASUREMENTS) -> 
 
 
 def _shares(network: Network) -> dict[str, float]:
-    """Share of the backbone's multiplications from the first layer of each block on."""
+    """Return the share of the backbone's multiplications from the first layer of each block on."""
     costs = {
         layer.name: math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape)
         for layer in network.trunk.layers

@@ -1,4 +1,4 @@
-"""The end of a training: the model's folder with its thresholds, and the figures for its report."""
+"""The end of a training: the model folder with its thresholds, and the figures for the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A head on the frozen backbone, trained in seconds on stored features, before anything else learns.
+"""A head on the frozen backbone, trained in seconds on stored features, before the backbone is trained.
 
 The fine-tuning starts from it, because gradients of a random head would destroy the pretrained weights; and the
 report shows it as the simplest alternative.

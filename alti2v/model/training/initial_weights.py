@@ -21,7 +21,7 @@ _START_PICTURES = 64
 
 
 def require_initial_weights(settings: RunSettings) -> None:
-    """Check that the weights which a training starts from are at hand, before anything is written.
+    """Check that the initial weights of a training are available, before anything is written.
 
     Raises:
         RemoteError: ImageNet's weights cannot be downloaded.
@@ -74,7 +74,7 @@ def initialise_weights(job: Job, network: Network) -> str:
 
 
 def mismatch(settings: RunSettings) -> str:
-    """Return a line if the recipe is made for another start than the weights give; empty if it suits them."""
+    """Return a warning if the recipe is made for other initial weights; "" if it suits them."""
     name, is_random = settings.recipe_name, settings.weights == "none"
     if is_random is (settings.recipe.weights == "none"):
         return ""

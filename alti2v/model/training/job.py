@@ -134,7 +134,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One training that can begin: its settings, its data, and when it validates, saves and stops.
+    """A training that is ready to begin: its settings, its data, and when it validates, saves and stops.
 
     Attributes:
         run: Directory of the run.

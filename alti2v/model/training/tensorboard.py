@@ -60,7 +60,7 @@ def log_epoch(
 
 
 def _curve(validation: Validation) -> bytes:
-    """Make the plugin's message. It needs equidistant thresholds; the multiples of 0.05 are exact."""
+    """Make the message of the plugin, which needs equidistant thresholds; multiples of 0.05 are exact."""
     from tensorboard.plugins.pr_curve import summary
 
     pooled = pool(validation.histograms)

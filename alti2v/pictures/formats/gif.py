@@ -72,7 +72,7 @@ def size(content: bytes | memoryview) -> tuple[int, int] | None:
 
 
 def flaw(content: bytes | memoryview) -> str:
-    """Say in words what is missing; "" if every image that has begun is there, or may be.
+    """Describe what is missing; "" if every image that has begun is there, or may be.
 
     The trailer may be missing, and anything may follow an image: browsers take either for the end. If the file
     ends within its first image, only decoding tells whether all pixels are there.

@@ -110,7 +110,7 @@ def has_end(content: bytes | memoryview) -> bool:
 
 
 def flaw(content: bytes | memoryview) -> str:
-    """Say in words what is missing; "" if there is an end marker, or if every scan has begun.
+    """Describe what is missing; "" if there is an end marker, or if every scan has begun.
 
     In the second case only decoding tells whether the last scan is complete.
     """

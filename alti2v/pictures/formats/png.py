@@ -95,7 +95,7 @@ def read_header(content: bytes | memoryview) -> PngHeader | None:
 
 
 def flaw(content: bytes | memoryview) -> str:
-    """Say in words what is wrong with the picture's data; "" if all of it is there.
+    """Describe what is wrong with the picture's data; "" if all of it is there.
 
     Two checksums guard it: one of each chunk, one of all data. Either is enough: a chunk whose checksum alone
     is damaged holds the right data. What is wrong with other chunks changes no pixel.

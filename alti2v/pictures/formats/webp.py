@@ -22,6 +22,6 @@ def size(content: bytes | memoryview) -> tuple[int, int] | None:
 
 
 def flaw(content: bytes | memoryview) -> str:
-    """Say in words what is wrong; "" if the file is as long as it says."""
+    """Describe what is wrong; "" if the file has the length that it states."""
     is_long_enough = len(content) >= 8 + int.from_bytes(content[4:8], "little")
     return "" if is_long_enough else CUT

@@ -115,7 +115,7 @@ def test_a_store_with_bytes_of_another_file_is_found_and_repaired(tmp_path: Path
         report = crawl_board(config(store, site, files="original"))
     former = pd.read_parquet(store / REPLACED_FILE)
 
-    assert found == ["is of another file than its post"]
+    assert found == ["is another file than its post's"]
     assert (report.stored, report.complete) == (4, True)
     assert posts(store).loc[5, "stored_md5"] == new
     assert bytes_at(store, former.loc[0]) == picture(5)

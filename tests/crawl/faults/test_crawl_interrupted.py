@@ -136,7 +136,7 @@ def test_a_pause_is_shown_until_it_is_over(board: Board, tmp_path: Path) -> None
     crawl_board(config(tmp_path / "store", site, retry=patient), progress=seen.append)
     notes = [progress.note for progress in seen if progress.note]
 
-    assert all("asked for silence (HTTP 429)" in note for note in notes)
+    assert all("asked to pause (HTTP 429)" in note for note in notes)
     assert {note.rpartition(": ")[2] for note in notes} >= {"2 s left", "1 s left"}
     assert seen[-1].note == ""
 

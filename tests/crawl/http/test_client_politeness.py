@@ -69,7 +69,7 @@ async def test_f04_f05_a_host_that_throttles_for_ever_is_given_up(serve: Any) ->
         down = dict(client.hosts_down())
 
     assert kind(outcome) is FailKind.HOST_DOWN
-    assert "keeps asking for silence (HTTP 429)" in next(iter(down.values()))
+    assert "keeps asking to pause (HTTP 429)" in next(iter(down.values()))
     assert clock.slept == [5, 10, 20]
 
 

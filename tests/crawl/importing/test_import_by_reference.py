@@ -143,7 +143,7 @@ def test_a_rebuilt_ledger_knows_the_links(tmp_path: Path) -> None:
 def test_what_cannot_be_linked_is_refused_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Folders of files, other file systems, and links are no case for --by-reference."""
     folder = write(tmp_path / "folder", {"a.jpg": picture(1), "a.txt": "1girl"})
-    with pytest.raises(UsageError, match="holds no tar files: leave out --by-reference"):
+    with pytest.raises(UsageError, match="has no tar files: leave out --by-reference"):
         run(tmp_path / "store", folder, by_reference=True)
     source, pictures = table(tmp_path)
 

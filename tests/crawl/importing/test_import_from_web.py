@@ -206,7 +206,7 @@ def test_addresses_that_make_no_sense_are_refused(address: str, told: str, tmp_p
 
 def test_only_a_danbooru_site_is_asked(tmp_path: Path) -> None:
     """A board of the other family has no such API: one line with the remedy, before anything is done."""
-    with pytest.raises(UsageError, match="safebooru is no Danbooru site: give donmai, danbooru"):
+    with pytest.raises(UsageError, match="safebooru is not a Danbooru site: give donmai, danbooru"):
         ImportConfig(store=tmp_path / "store", sources=(tmp_path,), tag_site="safebooru")
     ImportConfig(store=tmp_path / "store", sources=(tmp_path,), tag_site="donmai")
 
@@ -278,4 +278,4 @@ def test_another_scheme_is_refused_with_what_is_allowed(tmp_path: Path) -> None:
     )
 
     assert isinstance(done.exception, UsageError)
-    assert "--pictures takes what is on this machine, or http(s)" in str(done.exception)
+    assert "--pictures takes paths on this machine, or http(s) URLs" in str(done.exception)

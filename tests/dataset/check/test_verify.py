@@ -166,7 +166,7 @@ def test_tables_that_do_not_fit_their_shard(
         ("rating", "explicit", "the JSON in the shard has another rating"),
         ("url", "https://example.org/x", "the JSON in the shard has another url"),
         ("source_md5", "0" * 32, "the JSON in the shard has another md5"),
-        ("sha256", "0" * 64, "the picture has another hash than in the metadata"),
+        ("sha256", "0" * 64, "the picture has another hash than its metadata"),
     ],
 )
 def test_an_edited_table_is_told_from_an_edited_shard(
@@ -193,7 +193,7 @@ def test_an_edit_of_what_stands_nowhere_else_is_found(dataset: Path, column: str
 
     assert packed_otherwise == []
     assert [where for where, _ in found(dataset)] == [f"metadata/{SHARD}.parquet"]
-    assert found(dataset)[0][1].startswith("has other values than were written: delete it, then run")
+    assert found(dataset)[0][1].startswith("has values that differ from those written: delete it, then run")
 
 
 def test_a_renamed_tag_is_blamed_on_the_vocabulary(dataset: Path) -> None:
@@ -224,8 +224,8 @@ def test_sums_of_the_outcomes(dataset: Path) -> None:
     write_arrow_table(dataset / "outcomes.parquet", OUTCOMES, rows.slice(1))
 
     assert [what for _, what in found(dataset)] == [
-        "its sums are not those of the manifest",
-        "the stored posts are not the samples of the shards",
+        "its totals differ from the manifest's",
+        "the stored posts differ from the samples of the shards",
     ]
 
 

@@ -56,7 +56,7 @@ def test_both_are_scored_on_the_same_pictures_with_the_common_tags(tmp_path: Pat
     assert [tag.name for tag in found.tags] == list(common)
     assert found.images == 40
     assert any("not compared: 1 of first and 1 of second" in note for note in found.notes)
-    assert any("mAP is over only 3 tags: " in note for note in found.notes)
+    assert any("mAP is the mean over only 3 tags: " in note for note in found.notes)
     assert any("as few as 3 positive pictures" in note for note in found.notes)
     for path, values in ((first, found.average_precision(0)), (second, found.average_precision(1))):
         alone = evaluate(EvalConfig(run=path, min_positives=3))
@@ -99,9 +99,7 @@ def test_pictures_that_one_of_them_was_trained_on_are_left_out(tmp_path: Path) -
     found = compare(CompareConfig(models=(first, second), dataset=ours, min_positives=1), out=tmp_path / "out")
 
     assert found.images == 30
-    assert any(
-        "10 pictures were left out because one of the models was trained on them" in n for n in found.notes
-    )
+    assert any("10 pictures left out: one of the models was trained on them" in n for n in found.notes)
 
     everything = dataset(tmp_path / "everything", train=range(24, 64), test=range(64, 66))
     third = run(tmp_path / "c", everything)

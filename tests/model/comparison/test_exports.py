@@ -59,7 +59,7 @@ def test_an_export_knows_the_pictures_of_its_run(trained: Path) -> None:
     assert not any("trained on" in note for note in own.notes)
     beside = compare(CompareConfig(models=(exported, run), dataset=other), out=trained / "out")
     assert beside.images == 30
-    assert any("10 pictures were left out because one of the models" in note for note in beside.notes)
+    assert any("10 pictures left out: one of the models" in note for note in beside.notes)
     alone = compare(CompareConfig(models=(exported,), dataset=other), out=trained / "out")
     assert alone.images == 40
     assert any("pictures that it has seen cannot be left out" in note for note in alone.notes)
@@ -74,7 +74,7 @@ def test_a_run_and_its_export_are_one_network(trained: Path, monkeypatch: pytest
     run, exported = trained / "run", trained / "exported"
     found = compare(CompareConfig(models=(run, exported), min_positives=3), out=trained / "out")
 
-    assert "run and exported are one and the same network" in " ".join(found.notes)
+    assert "run and exported are the same network" in " ".join(found.notes)
     np.testing.assert_allclose(found.average_precision(0), found.average_precision(1), atol=1e-6)
     assert found.models[0].overall.scores.squared_error == pytest.approx(
         found.models[1].overall.scores.squared_error, abs=1e-6

@@ -132,10 +132,10 @@ class Host:
         if not is_new:
             return
         self._adaptive_rate.complained()
-        self._on_pause(f"{self.origin} asked for silence (HTTP {status})", seconds)
+        self._on_pause(f"{self.origin} asked to pause (HTTP {status})", seconds)
         self._update_share()
         if self.pauses > self._policy.pauses:
-            self.give_up(f"{self.origin} keeps asking for silence (HTTP {status})")
+            self.give_up(f"{self.origin} keeps asking to pause (HTTP {status})")
 
     def answered(self, purpose: Purpose, latency_s: float) -> None:
         """Record a good answer."""

@@ -177,7 +177,7 @@ class Pace:
 
 
 def _left(since_s: float, seconds: float, now: float) -> float:
-    """Return what is left of a period, in s; 0 if it begins in the future, or its length is not a number."""
+    """Return the rest of a period, in s; 0 if it begins in the future, or its length is not a number."""
     return max(0.0, since_s + seconds - now) if since_s <= now and seconds < math.inf else 0.0
 
 

@@ -126,7 +126,7 @@ def _suffix(path: Path) -> str:
 
 
 def _columns(folder: Path, store: Path) -> frozenset[str]:
-    """Return the columns of the first table of posts among a few."""
+    """Return the columns of the first table of posts among some files."""
     columns = map(table_columns, itertools.islice(tables_in(folder, store=store), _DOCUMENTS))
     return next(filter(is_of_posts, columns), frozenset())
 

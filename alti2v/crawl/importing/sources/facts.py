@@ -156,7 +156,7 @@ def without_overfull(items: Iterable[Item]) -> Iterator[Item]:
         if count <= MAX_TAGS:
             yield item
             continue
-        message = f"{item.name} has {count:,} tags: at most {MAX_TAGS:,} are taken for tags"
+        message = f"{item.name} has {count:,} tags, and at most {MAX_TAGS:,} are allowed"
         yield Item(name=item.name, facts=Post(0), problem=Fault(ItemFault.BAD_METADATA, message))
 
 
@@ -176,7 +176,7 @@ def unusable_tags(document: Mapping[str, Any], facts: Post, name: str) -> Fault 
 
 def no_usable_tag(name: str) -> Fault:
     """Return the fault of a list or a text of tags in which no tag can be used."""
-    return Fault(ItemFault.BAD_METADATA, f"{name} has tags, but none that can be used: they are no short texts")
+    return Fault(ItemFault.BAD_METADATA, f"{name} has no usable tags: they are not short texts")
 
 
 def is_text_of_tags(text: str) -> bool:

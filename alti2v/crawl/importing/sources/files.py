@@ -1,4 +1,4 @@
-"""Files of somebody else's folder: found and read without following links or waiting for pipes."""
+"""Files in an untrusted folder: found and read without following links or waiting for pipes."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Folder:
         return self.path + b"/" + name
 
     def file(self, name: bytes) -> FolderFile:
-        """Return what the system says about a file."""
+        """Return size and modification time of a file, or the reason not to read it."""
         path = self.path_of(name)
         try:
             found = os.lstat(self.bytes_path_of(name))

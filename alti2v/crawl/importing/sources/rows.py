@@ -1,4 +1,4 @@
-"""Rows of somebody else's table: Parquet, CSV or JSON lines, a few in memory at a time.
+"""Rows of an untrusted table: Parquet, CSV or JSON lines, a few in memory at a time.
 
 A Parquet file of a few kB can unpack to terabytes: texts are read as dictionaries, so that repeated ones are in
 memory once, and row groups that claim to be larger than any table of posts are refused.
@@ -45,7 +45,7 @@ _MOST_ARRAY_BYTES = 256 << 20  # of a JSON file that is one array, which is read
 
 
 def table_rows(path: Path, *, columns: Sequence[str] | None = None) -> Iterator[TableRow | Fault]:
-    """Yield the rows of a table; a fault for a row that cannot be read, or one that ends the table.
+    """Yield the rows of a table, or a fault for a row that cannot be read; a fault may also end the table.
 
     Args:
         path: Table, with the suffix of its kind.

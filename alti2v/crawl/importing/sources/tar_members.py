@@ -1,4 +1,4 @@
-"""Members of somebody else's tar file, from its headers alone; damage becomes a fault."""
+"""Members of an untrusted tar file, read from its headers only; damage becomes a fault."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def tar_members(path: Path) -> Iterator[Member | Fault]:
             if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
                 yield Fault(
                     ItemFault.UNREADABLE,
-                    f"{printable(path)} is damaged at byte {tar.offset:,}: what follows is not read",
+                    f"{printable(path)} is damaged at byte {tar.offset:,}: the rest is not read",
                 )
     except tarfile.TarError as exc:
         yield Fault(ItemFault.UNREADABLE, f"{printable(path)} is not a whole tar file: {exc}")

@@ -73,7 +73,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Record of a post in the ledger.
+    """The state of a post in the ledger.
 
     Attributes:
         seq: Position in the order of listing.

@@ -158,7 +158,7 @@ def read_by_hand(
 
 
 def _part(kind: type[Any], document: object, name: str) -> Any:  # noqa: ANN401 - of that type
-    """Read an object inside, with its name in messages."""
+    """Read an inner object, with its name in messages."""
     try:
         return from_json(kind, document)
     except ValueError as exc:
@@ -167,7 +167,7 @@ def _part(kind: type[Any], document: object, name: str) -> Any:  # noqa: ANN401 
 
 @contextmanager
 def _blamed(name: str) -> Iterator[None]:
-    """Name the field of which a fault is."""
+    """Add the name of the faulty field to an error."""
     try:
         yield
     except (UsageError, ValueError) as exc:

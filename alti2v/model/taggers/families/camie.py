@@ -69,7 +69,7 @@ def read_camie(
 
 
 def _said_size(files: Mapping[str, bytes]) -> tuple[str, int | None]:
-    """Return the metadata's file, and the side that its `model_info` names, px; None if it names none."""
+    """Return the metadata file, and the side of pictures in its `model_info`, px; None if it has none."""
     file = next(name for name in files if name.endswith("metadata.json"))
     model_info = read_document(files[file], file).get("model_info")
     size = model_info.get("img_size") if isinstance(model_info, dict) else None
