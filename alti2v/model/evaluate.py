@@ -80,7 +80,7 @@ def evaluate(config: EvalConfig, *, progress: ProgressHook = ignore_progress) ->
             gallery=config.gallery,
             scratch=scratch,
         )
-    shown = [one.id for one in (*result.pictures, *result.suggestions)]
+    shown = [picture.id for picture in result.pictures] + [one.id for one in result.suggestions]
     frozen_head, frozen_notes = _score_frozen_head(config, model, common, manifest, result.min_positives)
     return Evaluation(
         run=config.run,
