@@ -105,8 +105,8 @@ def size(number_of_bytes: float) -> str:
     return f"{number_of_bytes:.1f} TB"
 
 
-def print_result(result: object, *, as_json: bool, table: Mapping[str, str]) -> None:
-    """Print a stage's result to stdout: the whole dataclass as one JSON object, or a short table.
+def print_result(result: object, *, as_json: bool, table: Mapping[str, str | None]) -> None:
+    """Print a stage's result to stdout: the whole dataclass as one JSON object, or a table without rows of None.
 
     Raises:
         StorageError: Standard output is a file that cannot be written.
@@ -115,8 +115,9 @@ def print_result(result: object, *, as_json: bool, table: Mapping[str, str]) -> 
     if as_json:
         print_json(result)
         return
-    width = max((len(name) for name in table), default=0)
-    print_lines(f"{name:<{width}}  {value}" for name, value in table.items())
+    rows = {name: value for name, value in table.items() if value is not None}
+    width = max(map(len, rows), default=0)
+    print_lines(f"{name:<{width}}  {value}" for name, value in rows.items())
 
 
 @contextlib.contextmanager

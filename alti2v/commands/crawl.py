@@ -54,20 +54,17 @@ netrc_option = click.option(
     default=default_of(CrawlConfig, "tags"),
     help="Search terms in the board's own syntax. Default: all posts.",
 )
-@click.option("--min-id", type=int, default=None, help="Lowest post id to crawl.")
-@click.option("--max-id", type=int, default=None, help="Highest post id to crawl.")
-@click.option("--min-score", type=int, default=None, help="Lowest score of a post to crawl.")
-@click.option(
-    "--exclude", metavar="TAG", multiple=True, default=(), help="Leave out posts with this tag. Repeatable."
-)
+@click.option("--min-id", type=int, help="Lowest post id to crawl.")
+@click.option("--max-id", type=int, help="Highest post id to crawl.")
+@click.option("--min-score", type=int, help="Lowest score of a post to crawl.")
+@click.option("--exclude", metavar="TAG", multiple=True, help="Leave out posts with this tag. Repeatable.")
 @click.option(
     "--list-from",
     type=LOCAL_PATH,
     metavar="TABLE",
-    default=None,
     help="Take the listing from this table (Parquet, CSV, JSON lines) instead of from the board.",
 )
-@click.option("--limit", type=int, default=None, help="Maximum number of posts, newest first. Default: all.")
+@click.option("--limit", type=int, help="Maximum number of posts, newest first. Default: all.")
 @option_of(
     CrawlConfig,
     "--files",
@@ -81,7 +78,6 @@ netrc_option = click.option(
     "--refresh",
     type=float,
     metavar="DAYS",
-    default=None,
     help="Also update posts that changed in the last DAYS, and mark deleted ones.",
 )
 @click.option(
@@ -106,7 +102,6 @@ netrc_option = click.option(
 @click.option(
     "--tag-relations",
     type=click.Choice(CHOICES["tag_relations"]),
-    default=None,
     help="Also fetch tag aliases and implications from this board.",
 )
 @click.option(
@@ -119,7 +114,7 @@ netrc_option = click.option(
     "--keep-mismatched", is_flag=True, help="Also store originals whose MD5 differs from the board's."
 )
 @netrc_option
-@click.option("--contact", default=None, help="Mail address or URL to send in the User-Agent header.")
+@click.option("--contact", help="Mail address or URL to send in the User-Agent header.")
 @click.option(
     "--allow-private",
     is_flag=True,
@@ -158,12 +153,11 @@ def crawl(*, store: str, work: Path | None, as_json: bool, **options: Any) -> No
 @click.option(
     "--windows",
     type=int,
-    default=None,
     metavar="N",
     help="Ask the board for its number of posts in each window of N ids, and show the store's beside it.",
 )
 @netrc_option
-@click.option("--contact", default=None, help="With --windows: mail address or URL for the User-Agent header.")
+@click.option("--contact", help="With --windows: mail address or URL for the User-Agent header.")
 @click.option("--allow-private", is_flag=True, help="With --windows: allow private addresses.")
 @as_json_option
 def status(*, store: Path, windows: int | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by WindowConfig
@@ -188,11 +182,12 @@ def status(*, store: Path, windows: int | None, as_json: bool, **options: Any) -
         as_json=as_json,
         table={
             "store": str(found.store),
-            **({"source": "imported pictures"} if is_imported else {"plan": plan}),
-            **({} if is_imported else {"listing": f"{found.listing}{of}"}),
+            "source": "imported pictures" if is_imported else None,
+            "plan": None if is_imported else plan,
+            "listing": None if is_imported else f"{found.listing}{of}",
             **_sums(found),
             word: f"runs now, process {found.process}" if found.process else "not running",
-            **({} if found.last_run is None else {"last run": _last_run(found.last_run, found)}),
+            "last run": None if found.last_run is None else _last_run(found.last_run, found),
         },
     )
 

@@ -52,7 +52,6 @@ _SHOWN_DIGITS = 12  # of a hash of 64, enough to tell two plans apart
 @click.option(
     "--area",
     type=int,
-    default=None,
     metavar="PX",
     help="Keep the shape of pictures, and shrink those with more than PX pixels, such as 1048576.",
 )
@@ -74,25 +73,14 @@ _SHOWN_DIGITS = 12  # of a hash of 64, enough to tell two plans apart
 @click.option(
     "--quota",
     multiple=True,
-    default=(),
     metavar="CATEGORY=N",
     help="Take the N most frequent tags of a category, instead of --top-tags. Repeatable.",
 )
 @click.option(
     "--ratings", is_flag=True, help="Add the four ratings to the vocabulary, as rating:general and so on."
 )
-@click.option(
-    "--keep",
-    type=LOCAL_PATH,
-    default=None,
-    help="File of tags, one per line, that are always in the vocabulary.",
-)
-@click.option(
-    "--drop",
-    type=LOCAL_PATH,
-    default=None,
-    help="File of tags, one per line, that are never in the vocabulary.",
-)
+@click.option("--keep", type=LOCAL_PATH, help="File of tags, one per line, that are always in the vocabulary.")
+@click.option("--drop", type=LOCAL_PATH, help="File of tags, one per line, that are never in the vocabulary.")
 @click.option("--keep-meta", is_flag=True, help="Include meta tags.")
 @click.option("--keep-artist", is_flag=True, help="Include artist tags.")
 @option_of(BuildConfig, "--test", help="Number of test pictures.")
@@ -106,13 +94,12 @@ _SHOWN_DIGITS = 12  # of a hash of 64, enough to tell two plans apart
 @click.option(
     "--split-by",
     type=click.Choice(SPLIT_KEYS),
-    default=None,
     help="Rule in place of --split. artist: each artist in one split. date: test newer than validation, "
     "validation newer than training; such a dataset only grows by older pictures.",
 )
 @filter_options
 @option_of(BuildConfig, "--shard-samples", help="Maximum number of pictures in a shard.")
-@click.option("--workers", type=int, default=None, help="Number of processes. Default: one per core.")
+@click.option("--workers", type=int, help="Number of processes. Default: one per core.")
 @option_of(
     BuildConfig,
     "--engine",
@@ -122,7 +109,6 @@ _SHOWN_DIGITS = 12  # of a hash of 64, enough to tell two plans apart
 @click.option(
     "--scheduler",
     metavar="ADDR",
-    default=None,
     help="Address of the Dask scheduler (tcp://host:8786). Default: a local cluster of --workers processes.",
 )
 @click.option(
@@ -160,11 +146,7 @@ def build_shards(
     )
     with progress_display() as progress:
         report = build(config, progress=progress)
-    print_result(
-        report,
-        as_json=as_json,
-        table=_built(report),
-    )
+    print_result(report, as_json=as_json, table=_built(report))
 
 
 def _refuse(names: Sequence[str], why: str) -> None:
@@ -173,11 +155,11 @@ def _refuse(names: Sequence[str], why: str) -> None:
             raise click.UsageError(f"--{name.replace('_', '-')} has no effect when {why}")
 
 
-def _built(report: BuildReport) -> dict[str, str]:
+def _built(report: BuildReport) -> dict[str, str | None]:
     about = "about " if report.saved is not None else ""
     splits = ("train", "validation", "test")
     return {
-        **({} if report.saved is None else {"plan only": f"nothing was published; saved in {report.saved}"}),
+        "plan only": None if report.saved is None else f"nothing was published; saved in {report.saved}",
         "posts": f"{sum(report.outcomes.values()):,}",
         **{f"  {outcome}": f"{count:,}" for outcome, count in report.outcomes.items()},
         "samples": ", ".join(
@@ -186,7 +168,7 @@ def _built(report: BuildReport) -> dict[str, str]:
         ),
         "near-duplicates": f"{report.alike:,} in {counted(report.groups, 'group')}" + _apart(report.astray),
         "tags": f"{report.tags:,}: {_listed(report.categories)}; the rarest on {report.rarest:,} to train on",
-        **({"  left out": _listed(report.left_out)} if report.left_out else {}),
+        "  left out": _listed(report.left_out) or None,
         **_named(report),
         "shards": f"{report.shards:,}: {_listed(report.shards_of)}; {about}{size(report.bytes)}",
         "time": duration(report.seconds),
@@ -278,11 +260,7 @@ def verify(
             **{f"{item} checked": f"{count:,}" for item, count in verification.checked.items()},
             **_found(verification.findings),
             "faults": f"{len(verification.findings):,}",
-            **(
-                {"to be fetched": f"{counted(to_fetch, 'post')}: run `alti2v {command}` again"}
-                if to_fetch
-                else {}
-            ),
+            "to be fetched": f"{counted(to_fetch, 'post')}: run `alti2v {command}` again" if to_fetch else None,
         },
     )
     wrong = sum(not finding.repaired for finding in verification.findings)
@@ -356,11 +334,7 @@ def remove(*, dataset: str, ids: Path, work: Path | None, as_json: bool) -> None
         as_json=as_json,
         table={
             "removed": f"{report.removed:,}" if is_new else "nothing: already removed",
-            **(
-                {"not in the dataset": f"{report.noted:,}, and kept out of later builds"}
-                if report.noted
-                else {}
-            ),
+            "not in the dataset": f"{report.noted:,}, and kept out of later builds" if report.noted else None,
             "shards rewritten": f"{report.shards_rewritten:,}",
             "samples": f"{report.train:,} train, {report.validation:,} validation, {report.test:,} test",
             "dataset": f"{report.dataset}, edition {report.edition}",

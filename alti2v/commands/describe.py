@@ -33,7 +33,7 @@ def describe_model(*, model: Path, as_json: bool) -> None:
     print_result(report, as_json=as_json, table=_table(report))
 
 
-def _table(report: ModelReport) -> dict[str, str]:
+def _table(report: ModelReport) -> dict[str, str | None]:
     gives = report.output
     size = f" ({gives.features:,})" if gives.features else ""
     vectors = f", vectors{size}" if gives.vectors else ""
@@ -48,11 +48,9 @@ def _table(report: ModelReport) -> dict[str, str]:
         "outputs": f"{'logits' if gives.logits else 'probabilities'}{vectors}{named}",
         "tags": ", ".join(f"{count:,} {category}" for category, count in report.tags.items()),
         "thresholds": _thresholds(report.thresholds),
-        **(
-            {"copyrights": f"known of {report.characters_with_copyright:,} characters"}
-            if report.characters_with_copyright
-            else {}
-        ),
+        "copyrights": f"known of {report.characters_with_copyright:,} characters"
+        if report.characters_with_copyright
+        else None,
         "runs on": report.device,
         **{f"note {number}": note for number, note in enumerate(report.notes, 1)},
     }

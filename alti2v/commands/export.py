@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
     help="Format: wd for programs that load WD taggers, wd-embedding for imgutils.tagging.wd14, cl for kohya "
     "with all categories, deepghs for imgutils' generic reader, onnx for your own programs.",
 )
-@click.option(
-    "--dataset", type=LOCAL_PATH, default=None, help="Folder of the training dataset, if it has moved."
-)
+@click.option("--dataset", type=LOCAL_PATH, help="Folder of the training dataset, if it has moved.")
 @option_of(
     ExportConfig,
     "--ratings",
@@ -53,7 +52,6 @@ if TYPE_CHECKING:
 @click.option(
     "--store",
     type=LOCAL_PATH,
-    default=None,
     help="Store with the original pictures, on which clients are compared with `alti2v tag`. Default: the "
     "dataset's pictures, which have to be enlarged.",
 )
@@ -89,29 +87,20 @@ def export(
 
     with progress_display() as progress:
         report = export_run(ExportConfig(run=run, out=out, **options), progress=progress)
+    ratings = ", ".join(f"{rating.name} {rating.probability:.4f}" for rating in report.ratings)
     print_result(
         report,
         as_json=as_json,
         table={
             "model": f"{report.model} ({size(report.bytes)})",
             "labels": f"{report.labels}: {_counted(report.outputs)}",
-            **({"moved": f"{counted(report.moved, 'tag')}, exported as general"} if report.moved else {}),
-            **(
-                {"renamed": f"{counted(report.renamed, 'tag')}, see {report.changes}"} if report.renamed else {}
-            ),
-            **(
-                {"left out": f"{counted(report.left_out, 'tag')}, see {report.changes}"}
-                if report.left_out
-                else {}
-            ),
-            **(
-                {"ratings": ", ".join(f"{r.name} {r.probability:.4f}" for r in report.ratings) + " (constants)"}
-                if report.ratings
-                else {}
-            ),
+            "moved": f"{counted(report.moved, 'tag')}, exported as general" if report.moved else None,
+            "renamed": f"{counted(report.renamed, 'tag')}, see {report.changes}" if report.renamed else None,
+            "left out": f"{counted(report.left_out, 'tag')}, see {report.changes}" if report.left_out else None,
+            "ratings": f"{ratings} (constants)" if ratings else None,
             "parity": f"differs from the network by at most {report.largest_difference:.1g}",
-            **_clients(report.clients),
-            **({} if report.threshold is None else {"threshold": f"{report.threshold:.4f}"}),
+            "clients": None if report.clients is None else _clients(report.clients),
+            "threshold": None if report.threshold is None else f"{report.threshold:.4f}",
             "card": str(report.card),
             "time": duration(report.seconds),
         },
@@ -123,15 +112,12 @@ def _check(folder: Path, *, as_json: bool) -> None:
     from alti2v.model.onnx.check_folder import is_of_others
 
     checked = check_model(folder)
-    print_result(
-        checked,
-        as_json=as_json,
-        table={
-            "format": checked.format,
-            "labels": f"{checked.labels:,}",
-            "faults": f"{len(checked.breaches):,}",
-        },
-    )
+    rows = {
+        "format": checked.format,
+        "labels": f"{checked.labels:,}",
+        "faults": f"{len(checked.breaches):,}",
+    }
+    print_result(checked, as_json=as_json, table=rows)
     if not as_json:
         print_lines(checked.breaches)
     if not checked.breaches:
@@ -144,14 +130,12 @@ def _check(folder: Path, *, as_json: bool) -> None:
     )
 
 
-def _clients(parity: ClientParity | None) -> dict[str, str]:
-    if parity is None:
-        return {}
-    return {
-        "clients": f"differ from the run on {parity.pictures:,} validation pictures by {parity.mean:.4f} on "
+def _clients(parity: ClientParity) -> str:
+    return (
+        f"differ from the run on {parity.pictures:,} validation pictures by {parity.mean:.4f} on "
         f"average and {parity.largest:.3f} at most; {parity.changed:,} of {parity.tags:,} tags change sides"
-    }
+    )
 
 
-def _counted(outputs: Any) -> str:  # noqa: ANN401 - Mapping[str, int]
+def _counted(outputs: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {category}" for category, count in outputs.items())

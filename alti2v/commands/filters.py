@@ -2,53 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import click
 
-from alti2v.commands.options import LOCAL_PATH
+from alti2v.commands.options import LOCAL_PATH, together
 from alti2v.dataset.filter_options import RATINGS
 
-_FILTERS = (
+filter_options = together(
     click.option(
         "--min-side",
         type=int,
-        default=None,
         help="Only originals at least this wide and high, in px; without a stated size, stored pictures.",
     ),
     click.option(
         "--max-aspect",
         type=float,
-        default=None,
         help="Only originals whose longer side is at most this many times the shorter one.",
     ),
-    click.option("--min-score", type=int, default=None, help="Only posts with at least this score."),
+    click.option("--min-score", type=int, help="Only posts with at least this score."),
     click.option(
-        "--rating",
-        type=click.Choice(RATINGS),
-        multiple=True,
-        default=(),
-        help="Only posts with this rating. Repeatable.",
+        "--rating", type=click.Choice(RATINGS), multiple=True, help="Only posts with this rating. Repeatable."
     ),
-    click.option("--since", metavar="DAY", default=None, help="Only posts from this day on (YYYY-MM-DD, UTC)."),
-    click.option("--until", metavar="DAY", default=None, help="Only posts up to this day, inclusive."),
+    click.option("--since", metavar="DAY", help="Only posts from this day on (YYYY-MM-DD, UTC)."),
+    click.option("--until", metavar="DAY", help="Only posts up to this day, inclusive."),
     click.option(
         "--any-tag",
         metavar="TAG",
         multiple=True,
-        default=(),
         help="Only posts with this tag, or with any of them if repeated. An asterisk matches any characters.",
     ),
-    click.option(
-        "--none-of", metavar="TAG", multiple=True, default=(), help="Leave out posts with this tag. Repeatable."
-    ),
-    click.option("--ids", type=LOCAL_PATH, default=None, help="Only the posts in this file, one id per line."),
+    click.option("--none-of", metavar="TAG", multiple=True, help="Leave out posts with this tag. Repeatable."),
+    click.option("--ids", type=LOCAL_PATH, help="Only the posts in this file, one id per line."),
 )
-
-
-def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that choose posts to a command."""
-    for option in reversed(_FILTERS):
-        command = option(command)
-    return command

@@ -57,7 +57,6 @@ class _PathOrAddress(click.Path):
     "--pictures",
     type=_PathOrAddress(),
     metavar="FOLDER_OR_URL",
-    default=None,
     help="Folder with the pictures of a table; links to folders in it are followed. Default: SOURCE, if it is "
     "a folder. Or a URL to fetch missing pictures from: see docs/IMPORT.md.",
 )
@@ -65,7 +64,6 @@ class _PathOrAddress(click.Path):
     "--tag-categories",
     type=_PathOrAddress(names=KNOWN_BOARDS),
     metavar="FILE_OR_SITE",
-    default=None,
     help="CSV or Parquet file with a category for each tag; or donmai, danbooru or the URL of another Danbooru "
     "site to ask for them.",
 )
@@ -78,7 +76,7 @@ class _PathOrAddress(click.Path):
     help="Leave pictures in their tar files; STORE gets hard links to these, on the same file system only.",
 )
 @option_of(ImportConfig, "--rate", help="Requests per second to one host.")
-@click.option("--contact", default=None, help="Mail address or URL to send in the User-Agent header.")
+@click.option("--contact", help="Mail address or URL to send in the User-Agent header.")
 @click.option(
     "--allow-private",
     is_flag=True,

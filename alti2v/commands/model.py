@@ -25,6 +25,7 @@ from alti2v.storage.layout import SPLITS
 from alti2v.terminal import duration, print_result, progress_display, size
 
 if TYPE_CHECKING:
+    from alti2v.model.training.estimate import TrainingEstimate
     from alti2v.report.comparison import ComparisonReport
     from alti2v.report.evaluation import EvaluationReport
 
@@ -38,40 +39,30 @@ if TYPE_CHECKING:
     type=click.Choice(list(RECIPES)),
     help="Settings: modern for pretrained weights, scratch without them, seed as in the original of 2017.",
 )
-@click.option("--epochs", type=int, default=None, help="Number of passes over the data. Default: the recipe's.")
+@click.option("--epochs", type=int, help="Number of passes over the data. Default: the recipe's.")
 @click.option(
     "--budget",
     type=float,
-    default=None,
     metavar="MINUTES",
     help="Measure this machine, and choose epochs and the trained part of the backbone to fit this time.",
 )
-@click.option("--batch-size", type=int, default=None, help="Pictures per step. Default: the recipe's.")
+@click.option("--batch-size", type=int, help="Pictures per step. Default: the recipe's.")
 @click.option(
     "--accumulate",
     type=int,
-    default=None,
     help="Steps per weight update: a large batch in little memory. Default: the recipe's.",
 )
-@click.option("--learning-rate", type=float, default=None, help="Peak learning rate. Default: the recipe's.")
-@click.option(
-    "--backbone", default=None, help="Network of keras.applications, such as resnet50v2. Default: the recipe's."
-)
-@click.option(
-    "--train-from", default=None, help="First layer of the backbone to train, or head to train none of them."
-)
-@click.option(
-    "--frozen-epochs", type=int, default=None, help="Number of initial epochs that train only the head."
-)
+@click.option("--learning-rate", type=float, help="Peak learning rate. Default: the recipe's.")
+@click.option("--backbone", help="Network of keras.applications, such as resnet50v2. Default: the recipe's.")
+@click.option("--train-from", help="First layer of the backbone to train, or head to train none of them.")
+@click.option("--frozen-epochs", type=int, help="Number of initial epochs that train only the head.")
 @click.option(
     "--head-start/--no-head-start",
-    default=None,
     help="First train the head on stored features of the frozen backbone, in one pass over the pictures. "
     "Default: the recipe's.",
 )
 @click.option(
     "--weights",
-    default=None,
     help="Initial weights of the backbone: imagenet (Keras downloads them), none, or the path of a weights "
     "file. Default: imagenet; none for --recipe scratch.",
 )
@@ -79,35 +70,30 @@ if TYPE_CHECKING:
     "--from",
     "start",
     type=LOCAL_PATH,
-    default=None,
     help="Start from the network of a finished RUN, which may have other tags.",
 )
 @click.option(
     "--loss",
     type=click.Choice(list(map(str, Loss))),
-    default=None,
     help="Loss: cross-entropy, summed or averaged over the tags, or asymmetric loss, for missing labels. "
     "Default: the recipe's.",
 )
 @click.option(
     "--positive-weight",
     type=float,
-    default=None,
     help="Extra weight of rare tags: exponent of negatives / positives, 0 to 1.",
 )
 @click.option(
     "--augmentation",
-    default=None,
     help="Random changes: none, or flip,rotation=10,shift=0.05,crop=0.13,kernels,cutout=0.1,mixup=0.8.",
 )
 @click.option(
     "--ema",
     type=float,
-    default=None,
     help="Evaluate and export a moving average of the weights with this decay, such as 0.999.",
 )
 @precision_option
-@click.option("--patience", type=int, default=None, help="Stop after this many epochs without a better mAP.")
+@click.option("--patience", type=int, help="Stop after this many epochs without a better mAP.")
 @option_of(TrainConfig, "--keep", help="Number of checkpoints to keep, besides the best.")
 @option_of(TrainConfig, "--seed", help="Random seed.")
 @click.option(
@@ -149,21 +135,7 @@ def train(
         options["augmentation"] = parse_augmentation(options["augmentation"])
     if only_plan:
         planned = plan(TrainConfig(**options))
-        free = "unknown" if planned.memory_free_bytes is None else size(planned.memory_free_bytes)
-        devices = f"{planned.devices} device{'s' * (planned.devices > 1)}"
-        table = {
-            "parameters": f"{planned.parameters:,}, {planned.learning:,} trainable, {planned.precision}",
-            "memory": f"at least {size(planned.memory_bytes)} per device, {free} free",
-            "steps": f"{planned.steps:,} in {counted(planned.epochs, 'epoch')}, on {devices}",
-            "learns": "the head"
-            if planned.train_from == HEAD_ONLY
-            else f"the network from {planned.train_from} on",
-            "input alone": f"{planned.input_samples_per_s:,.1f} samples/s",
-            "training alone": f"{planned.training_samples_per_s:,.1f} samples/s",
-            "limited by": planned.limited_by,
-            "time": f"{duration(planned.seconds)}, without validation",
-        }
-        print_result(planned, as_json=as_json, table=table)
+        print_result(planned, as_json=as_json, table=_planned(planned))
         return
     with progress_display() as progress:
         report = train_model(TrainConfig(**options), progress=progress)
@@ -183,6 +155,20 @@ def train(
     )
 
 
+def _planned(plan: TrainingEstimate) -> dict[str, str]:
+    free = "unknown" if plan.memory_free_bytes is None else size(plan.memory_free_bytes)
+    return {
+        "parameters": f"{plan.parameters:,}, {plan.learning:,} trainable, {plan.precision}",
+        "memory": f"at least {size(plan.memory_bytes)} per device, {free} free",
+        "steps": f"{plan.steps:,} in {counted(plan.epochs, 'epoch')}, on {counted(plan.devices, 'device')}",
+        "learns": "the head" if plan.train_from == HEAD_ONLY else f"the network from {plan.train_from} on",
+        "input alone": f"{plan.input_samples_per_s:,.1f} samples/s",
+        "training alone": f"{plan.training_samples_per_s:,.1f} samples/s",
+        "limited by": plan.limited_by,
+        "time": f"{duration(plan.seconds)}, without validation",
+    }
+
+
 def _best(epoch: int, mean_ap: float | None, micro_f1: float | None) -> str:
     if mean_ap is None or micro_f1 is None:
         return f"epoch {epoch}, nothing to validate on"
@@ -191,21 +177,17 @@ def _best(epoch: int, mean_ap: float | None, micro_f1: float | None) -> str:
 
 @click.command("eval")
 @click.argument("models", type=LOCAL_PATH, nargs=-1, required=True, metavar="MODEL...")
-@click.option(
-    "--dataset", default=None, help="Folder or URL of the dataset. Default: the one that a RUN was trained on."
-)
+@click.option("--dataset", help="Folder or URL of the dataset. Default: the one that a RUN was trained on.")
 @option_of(EvalConfig, "--split", type=click.Choice(SPLITS), help="Split to evaluate on.")
 @click.option(
     "--store",
     type=LOCAL_PATH,
-    default=None,
     help="Store that the dataset was built from: its original pictures for models that take larger ones, and "
     "its aliases for other names of tags.",
 )
 @click.option(
     "--out",
     type=LOCAL_PATH,
-    default=None,
     help="Folder for the report. Default: RUN/eval, of another split RUN/eval/SPLIT; of a comparison, "
     "RUN/eval/against-OTHERS if the first MODEL is a RUN, otherwise ./comparison.",
 )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from alti2v.model.taggers.hub import HubModel
 
 _P = ParamSpec("_P")
+_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def check_local(value: str, name: str) -> None:
@@ -135,7 +136,7 @@ def default_of(config: Any, name: str) -> Any:  # noqa: ANN401 - any dataclass, 
     return found
 
 
-def option_of(config: Any, name: str, **settings: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - as `click.option`
+def option_of(config: Any, name: str, **settings: Any) -> _Decorator:  # noqa: ANN401 - as `click.option`
     """Make an option with the default, and the type, of the field of the same name.
 
     Args:
@@ -146,6 +147,11 @@ def option_of(config: Any, name: str, **settings: Any) -> Callable[[Any], Any]: 
     default = default_of(config, name.removeprefix("--").replace("-", "_"))
     shown = default.value if isinstance(default, Enum) else default
     return click.option(name, default=shown, show_default=True, **settings)
+
+
+def together(*options: _Decorator) -> _Decorator:
+    """Make one decorator of several options, which the help shows in their order."""
+    return lambda command: functools.reduce(lambda made, option: option(made), reversed(options), command)
 
 
 def ends_promptly(command: Callable[_P, None]) -> Callable[_P, None]:
@@ -170,11 +176,10 @@ precision_option = option_of(
     "float32. Models in ONNX are computed as their files say.",
 )
 
-_CACHE_OPTIONS = (
+cache_options = together(
     click.option(
         "--cache",
         type=LOCAL_PATH,
-        default=None,
         help="Folder for shards of a DATASET that is a URL. Default: the user's cache folder.",
     ),
     option_of(
@@ -185,16 +190,9 @@ _CACHE_OPTIONS = (
 )
 
 
-def cache_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options for a dataset behind a URL to a command."""
-    for option in reversed(_CACHE_OPTIONS):
-        command = option(command)
-    return command
-
-
-def work_option(text: str) -> Callable[[Any], Any]:
+def work_option(text: str) -> _Decorator:
     """Make the option for the local folder that belongs to a URL."""
-    return click.option("--work", type=LOCAL_PATH, default=None, help=text)
+    return click.option("--work", type=LOCAL_PATH, help=text)
 
 
 def local_folder(address: str, work: Path | None, *, purpose: str) -> Path:
@@ -210,7 +208,7 @@ def local_folder(address: str, work: Path | None, *, purpose: str) -> Path:
     return work or Path(check_readable(address))
 
 
-def dialect_option(default: str | None) -> Callable[[Any], Any]:
+def dialect_option(default: str | None) -> _Decorator:
     """Make the option that names a board's software."""
     return click.option(
         "--dialect",
@@ -250,11 +248,10 @@ def require_all(problems: Sequence[str], what: str, others: str) -> None:
         raise DataError(f"{len(problems):,} {what}: the first are named above; {others}")
 
 
-_RELATION_OPTIONS = (
+relation_options = together(
     click.option(
         "--relations",
         type=LOCAL_PATH,
-        default=None,
         metavar="STORE|FILE",
         help="Resolve tag aliases with the tables of a STORE, or with a CSV or JSON file (docs/MODELS.md).",
     ),
@@ -266,18 +263,10 @@ _RELATION_OPTIONS = (
     ),
     click.option(
         "--copyright-of",
-        default=None,
         metavar="model|DATASET",
         help="Add the copyright of each character: from the model, or learnt from the tables of a DATASET.",
     ),
 )
-
-
-def relation_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options for relations between tags to a command."""
-    for option in reversed(_RELATION_OPTIONS):
-        command = option(command)
-    return command
 
 
 def relations_of(options: dict[str, Any]) -> RelationOptions:

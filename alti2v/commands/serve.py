@@ -24,7 +24,6 @@ from alti2v.serving.config import ServeConfig, UploadLimits
 @click.option(
     "--index",
     type=LOCAL_PATH,
-    default=None,
     help="Index of `alti2v search` over this model's vectors, to show similar pictures.",
 )
 @relation_options
@@ -34,7 +33,6 @@ from alti2v.serving.config import ServeConfig, UploadLimits
     "allowed_hosts",
     metavar="NAME",
     multiple=True,
-    default=(),
     help="Name under which the server may also be called, such as a reverse proxy's; * for any. Repeatable.",
 )
 @option_of(ServeConfig, "--port", help="Port to listen on.")

@@ -14,10 +14,7 @@ from alti2v.terminal import print_result, progress_display
 @click.command()
 @click.argument("dataset", type=address, metavar="DATASET")
 @click.option(
-    "--html",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=None,
-    help="Also write an HTML page to this file.",
+    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write an HTML page to this file."
 )
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Show pictures of this tag. Repeatable.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the pictures shown.")

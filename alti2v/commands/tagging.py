@@ -72,9 +72,7 @@ _OF_SIDECARS = {
     help="Source of the thresholds. constant: --threshold. f0.5, f1, f2: tuned for each tag on the validation "
     "split, from few, certain tags to many. mcut: the widest gap between a picture's probabilities.",
 )
-@click.option(
-    "--top", type=int, default=None, help="Maximum number of tags of a picture, the most probable ones."
-)
+@click.option("--top", type=int, help="Maximum number of tags of a picture, the most probable ones.")
 @click.option(
     "--category",
     "categories",
@@ -241,20 +239,18 @@ def _printer(form: str) -> Callable[[Tagged | UntaggedPicture[Path]], None]:
     return show
 
 
-def _table(report: TagReport) -> dict[str, str]:
+def _table(report: TagReport) -> dict[str, str | None]:
     from alti2v.model.tagging.inputs import unread_words
 
     return {
         "pictures": f"{report.pictures:,}",
         "tagged": f"{report.tagged:,} with {counted(report.tags, 'tag')}",
-        **(
-            {"skipped": f"{report.skipped:,}, which have a sidecar: use --existing overwrite or append"}
-            if report.skipped
-            else {}
-        ),
-        **({"thresholds": str(report.thresholds)} if report.thresholds.categories else {}),
-        **({"ran on": report.device} if report.device else {}),
+        "skipped": f"{report.skipped:,}, which have a sidecar: use --existing overwrite or append"
+        if report.skipped
+        else None,
+        "thresholds": str(report.thresholds) if report.thresholds.categories else None,
+        "ran on": report.device or None,
         **{f"failed: {kind}": f"{count:,}" for kind, count in sorted(report.failed.items())},
-        **({"left out": unread_words(report.unread)} if report.unread else {}),
+        "left out": unread_words(report.unread) if report.unread else None,
         "time": duration(report.seconds),
     }

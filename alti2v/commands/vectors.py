@@ -77,9 +77,9 @@ def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by 
         table={
             "pictures": f"{report.pictures:,}",
             "embedded": f"{report.embedded:,}",
-            **({"skipped": f"{report.skipped:,}, already in the file"} if report.skipped else {}),
+            "skipped": f"{report.skipped:,}, already in the file" if report.skipped else None,
             **{f"failed: {kind}": f"{count:,}" for kind, count in sorted(report.failed.items())},
-            **({"left out": unread_words(report.unread)} if report.unread else {}),
+            "left out": unread_words(report.unread) if report.unread else None,
             "vectors": f"{report.rows:,} x {report.width:,} {_unit(report.form)} in {report.out}",
             "time": duration(report.seconds),
         },
@@ -93,12 +93,8 @@ def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by 
 
 @click.command()
 @click.argument("vectors", type=LOCAL_PATH, metavar="VECTORS.parquet")
-@click.option(
-    "--picture", type=PICTURE_PATH, default=None, help="Find pictures similar to this one; needs --model."
-)
-@click.option(
-    "--model", type=LOCAL_PATH, default=None, help="Model that wrote VECTORS.parquet, to embed --picture."
-)
+@click.option("--picture", type=PICTURE_PATH, help="Find pictures similar to this one; needs --model.")
+@click.option("--model", type=LOCAL_PATH, help="Model that wrote VECTORS.parquet, to embed --picture.")
 @click.option(
     "--tags",
     default=default_of(SearchConfig, "tags"),
@@ -109,10 +105,9 @@ def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by 
 @click.option(
     "--index",
     type=LOCAL_PATH,
-    default=None,
     help="Folder of the index, built if missing or outdated. Default: VECTORS.parquet.index.",
 )
-@click.option("--html", type=LOCAL_PATH, default=None, help="Also write a contact sheet to this file.")
+@click.option("--html", type=LOCAL_PATH, help="Also write a contact sheet to this file.")
 @as_json_option
 @ends_promptly
 def search(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by SearchConfig
@@ -143,14 +138,12 @@ def search(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa
 @click.option(
     "--table",
     type=LOCAL_PATH,
-    default=None,
     help="CSV file with columns id, clicks and impressions, or id and --column. Default: the dataset's table.",
 )
 @option_of(KpiConfig, "--column", help="Column that holds the KPI.")
 @click.option(
     "--vectors",
     type=LOCAL_PATH,
-    default=None,
     help="File of `alti2v embed MODEL DATASET` to use as features. Default: the board's tags.",
 )
 @option_of(KpiConfig, "--min-count", help="Minimum number of training pictures of a tag.")
@@ -180,8 +173,8 @@ def kpi(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by Kp
             **{f"{report.measure}: {one.name}": _interval(one.loss_ratio) for one in report.models},
             **{f"AUC: {one.name}": _interval(one.auc) for one in report.models if one.auc},
             "gain of the picture": _interval(report.gain),
-            **({"higher with": _named(report.raising)} if report.raising else {}),
-            **({"lower with": _named(report.lowering)} if report.lowering else {}),
+            "higher with": _named(report.raising) or None,
+            "lower with": _named(report.lowering) or None,
             "report": str(config.out / PAGE_FILE),
         },
     )
