@@ -106,7 +106,12 @@ def size(number_of_bytes: float) -> str:
 
 
 def print_result(result: object, *, as_json: bool, table: Mapping[str, str | None]) -> None:
-    """Print a stage's result to stdout: the whole dataclass as one JSON object, or a table without rows of None.
+    """Print a stage's result to stdout: the whole dataclass as one JSON object, or a short table.
+
+    Args:
+        result: The dataclass.
+        as_json: True for JSON.
+        table: Value of each row; a row of None is left out.
 
     Raises:
         StorageError: Standard output is a file that cannot be written.

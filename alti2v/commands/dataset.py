@@ -23,7 +23,7 @@ from alti2v.commands.options import (
 from alti2v.dataset.config import CHROMAS, ENGINES, FITS, FORMATS, SPLIT_KEYS, SPLIT_RULES, BuildConfig
 from alti2v.errors import DamagedError, UsageError
 from alti2v.numerals import counted
-from alti2v.records import Finding
+from alti2v.records import Finding, ProgressHook, Verification
 from alti2v.storage.directory import DirectoryKind, described_kind, kind_of
 from alti2v.storage.remote import is_url
 from alti2v.terminal import duration, print_result, progress_display, size
@@ -225,34 +225,20 @@ def verify(
         if not repair:
             raise click.UsageError("Missing argument 'STORE|DATASET'.")
         directory, repair = Path(repair), ""
-    to_fetch, command = 0, ""
     store = directory if work is None else local_folder(str(directory), work, purpose="its ledger")
+    to_fetch = None
     with progress_display() as progress:
         if work is None and (isinstance(directory, str) or _kind(directory) is DirectoryKind.DATASET):
-            from alti2v.dataset.check.repair import repair_damaged
-            from alti2v.dataset.check.verify import verify_dataset
-
-            is_repair = repair is not None
-            verification = verify_dataset(directory, repair=is_repair, deep=deep, progress=progress)
-            if repair and any(not finding.repaired for finding in verification.findings):
-                repair_damaged(Path(directory), Path(repair), verification, progress=progress)
-                verification = verify_dataset(directory, repair=True, deep=deep, progress=progress)
+            verification = _verify_dataset(directory, repair, deep=deep, progress=progress)
         elif repair:
             raise click.UsageError("--repair takes a store only for a dataset.")
         else:
-            from alti2v.crawl.status import store_status
             from alti2v.crawl.verify import verify_store
-            from alti2v.storage.store import command_of
 
-            verification = verify_store(
-                Path(store),
-                url=str(directory) if work is not None else None,
-                repair=repair is not None,
-                progress=progress,
-            )
-            if repair is not None and verification.findings:
-                status = store_status(Path(store))
-                to_fetch, command = status.pending, command_of(status.plan)
+            url, is_repair = None if work is None else str(directory), repair is not None
+            verification = verify_store(Path(store), url=url, repair=is_repair, progress=progress)
+            if is_repair and verification.findings:
+                to_fetch = _to_fetch(Path(store))
     print_result(
         verification,
         as_json=as_json,
@@ -260,12 +246,36 @@ def verify(
             **{f"{item} checked": f"{count:,}" for item, count in verification.checked.items()},
             **_found(verification.findings),
             "faults": f"{len(verification.findings):,}",
-            "to be fetched": f"{counted(to_fetch, 'post')}: run `alti2v {command}` again" if to_fetch else None,
+            "to be fetched": to_fetch,
         },
     )
     wrong = sum(not finding.repaired for finding in verification.findings)
     if wrong:
         raise DamagedError(f"{directory} has {counted(wrong, 'fault')}: {_advice(directory, repair, work)}")
+
+
+def _verify_dataset(
+    dataset: Path | str, repair: str | None, *, deep: bool, progress: ProgressHook
+) -> Verification:
+    from alti2v.dataset.check.repair import repair_damaged
+    from alti2v.dataset.check.verify import verify_dataset
+
+    found = verify_dataset(dataset, repair=repair is not None, deep=deep, progress=progress)
+    if not repair or all(finding.repaired for finding in found.findings):
+        return found
+    repair_damaged(Path(dataset), Path(repair), found, progress=progress)
+    return verify_dataset(dataset, repair=True, deep=deep, progress=progress)
+
+
+def _to_fetch(store: Path) -> str | None:
+    """Return the table's row for the posts of a store that lost their files; None if there are none."""
+    from alti2v.crawl.status import store_status
+    from alti2v.storage.store import command_of
+
+    status = store_status(store)
+    if not status.pending:
+        return None
+    return f"{counted(status.pending, 'post')}: run `alti2v {command_of(status.plan)}` again"
 
 
 def _kind(directory: Path) -> DirectoryKind:
