@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from alti2v.errors import UsageError
-from alti2v.model.arrays import Uint8Array
+from alti2v.model.arrays import Float32Array, Uint8Array
 from alti2v.model.taggers.fingerprint import model_hash
 from alti2v.model.tagging.relation_sources import load_relations
 from alti2v.model.tagging.relations import relate_with
-from alti2v.model.tagging.selection import Probabilities
-from alti2v.model.tagging.tagger import Features, Tagger, load_tagger
+from alti2v.model.tagging.tagger import Tagger, load_tagger
 from alti2v.serving.admission import guarded, rules_for
 from alti2v.serving.blocks import build_page
 from alti2v.serving.config import ServeConfig
@@ -53,7 +52,7 @@ def one_at_a_time(tagger: Tagger) -> Tagger:
     """Let a tagger be called from several threads: they decode side by side, and take turns at the network."""
     lock = threading.Lock()
 
-    def forward(images: Uint8Array) -> tuple[Probabilities, Features | None]:
+    def forward(images: Uint8Array) -> tuple[Float32Array, Float32Array | None]:
         with lock:
             return tagger.forward(images)
 

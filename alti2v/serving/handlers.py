@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alti2v.errors import Alti2vError, DataError
-from alti2v.model.tagging.relations import Relate
+from alti2v.model.tagging.selection import Relate
 from alti2v.model.tagging.tagger import Tagger
 from alti2v.report.neighbours import cards_of
 from alti2v.report.rendering import render

@@ -20,10 +20,9 @@ from alti2v.model.options.tagging import CaptionStyle
 from alti2v.model.tagging.captions import caption
 from alti2v.model.tagging.heatmap import HeatMap
 from alti2v.model.tagging.preprocess import Problem, pixels
-from alti2v.model.tagging.relations import Relate
 from alti2v.model.tagging.selection import (
     Criterion,
-    Probabilities,
+    Relate,
     ScoredTag,
     Selection,
     group,
@@ -31,7 +30,7 @@ from alti2v.model.tagging.selection import (
     ratings,
     select,
 )
-from alti2v.model.tagging.tagger import Features, Tagger, UntaggedPicture, predictions
+from alti2v.model.tagging.tagger import Tagger, UntaggedPicture, predictions
 from alti2v.model.vocabulary import OutputTags
 from alti2v.pictures.header import PictureRefusal, read_header
 from alti2v.report.neighbours import thumbnail
@@ -57,8 +56,8 @@ class AnalysedPicture:
         shown: JPEG of the whole picture, at most 720 px.
     """
 
-    probabilities: Probabilities
-    features: Features | None
+    probabilities: Float32Array
+    features: Float32Array | None
     pixels: Uint8Array
     shown: bytes
 
@@ -131,7 +130,7 @@ def moved_thresholds(sliders: Sequence[float], defaults: Mapping[str, float]) ->
 
 
 def select_tags(
-    probabilities: Probabilities,
+    probabilities: Float32Array,
     vocabulary: OutputTags,
     thresholds: Mapping[str, float],
     *,

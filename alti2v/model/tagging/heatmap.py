@@ -23,7 +23,7 @@ from alti2v.errors import UsageError
 from alti2v.model.arrays import Float32Array, Uint8Array
 from alti2v.model.onnx import runtime
 from alti2v.model.taggers.description import ModelInput
-from alti2v.model.taggers.session import fed
+from alti2v.model.taggers.session import Forward, fed
 
 _PLACES = 8  # occlusion: places along a side; each is covered together with half of its neighbours
 _LEAST = 1e-7  # keeps the log-odds finite of a probability that float32 rounds to 0 or 1
@@ -67,7 +67,7 @@ class GapHead:
 
 
 def heat_map(
-    forward: Callable[[Uint8Array], tuple[Float32Array, Float32Array | None]],
+    forward: Forward,
     head: GapHead | None,
     picture: Uint8Array,
     output: int,
@@ -101,7 +101,7 @@ def class_activation(head: GapHead, picture: Uint8Array, output: int) -> Float32
 
 
 def occlusion(
-    forward: Callable[[Uint8Array], tuple[Float32Array, Float32Array | None]],
+    forward: Forward,
     picture: Uint8Array,
     output: int,
     *,

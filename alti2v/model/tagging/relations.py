@@ -12,12 +12,9 @@ from dataclasses import dataclass, field, replace
 from alti2v.dataset.plan.tag_aliases import TagRelations, closure, resolved
 from alti2v.model.arrays import Float32Array
 from alti2v.model.options.choices import RATING, Implications
-from alti2v.model.tagging.selection import ScoredTag, decimal
+from alti2v.model.tagging.selection import Relate, ScoredTag, decimal
 from alti2v.model.vocabulary import IGNORED, OutputTags, make_vocabulary
 from alti2v.records import Category
-
-# From tags that pass, all probabilities (T,), and whether a tag is wanted, to the wanted tags.
-Relate = Callable[[Sequence[ScoredTag], Float32Array, Callable[[ScoredTag], bool]], list[ScoredTag]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,61 +117,72 @@ def relate_with(relations: AppliedRelations, vocabulary: OutputTags) -> Relate:
         for index, name in enumerate(vocabulary.names)
         if vocabulary.categories[index] not in (IGNORED, RATING)
     ]
-    of_old_name = {relations.aliases.get(name, name): index for index, name in reversed(outputs)}
-    of_name = {name: index for index, name in outputs}
+    return _Relater(
+        relations,
+        vocabulary,
+        of_name={name: index for index, name in outputs},
+        of_new_name={relations.aliases.get(name, name): index for index, name in reversed(outputs)},
+    ).relate
 
-    def category_of(name: str, otherwise: str) -> str:
-        """Return the category of a tag: its own in the model, else that of the store, else another one."""
-        if name in of_name:
-            return vocabulary.categories[of_name[name]]
-        return relations.category_of.get(name, otherwise)
 
-    def renamed(tag: ScoredTag) -> ScoredTag:
-        """Resolve an alias; the category is that of the new name."""
-        name = relations.aliases.get(tag.name, tag.name)
-        if name == tag.name:
-            return tag
-        category = category_of(name, tag.category)
-        return replace(tag, name=name, category=category, index=of_name.get(name, tag.index))
+@dataclass(frozen=True, slots=True)
+class _Relater:
+    """Relations, applied to the tags of one model.
 
-    def scored(name: str, because: ScoredTag, probabilities: Float32Array, otherwise: str) -> ScoredTag:
-        """Make a tag that follows from another one; it gets at least the same probability."""
-        index = of_name.get(name, of_old_name.get(name))
-        if index is None:
-            return ScoredTag(name, category_of(name, otherwise), because.probability, len(vocabulary))
-        own = decimal(probabilities[index])
-        category = category_of(name, vocabulary.categories[index])
-        return ScoredTag(name, category, max(own, because.probability), index)
+    Attributes:
+        of_name: Name of a tag -> output of the model.
+        of_new_name: Name under which a tag is printed -> output of the model; of several, the first.
+    """
+
+    relations: AppliedRelations
+    vocabulary: OutputTags
+    of_name: Mapping[str, int]
+    of_new_name: Mapping[str, int]
 
     def relate(
-        tags: Sequence[ScoredTag], probabilities: Float32Array, is_wanted: Callable[[ScoredTag], bool]
+        self, tags: Sequence[ScoredTag], probabilities: Float32Array, is_wanted: Callable[[ScoredTag], bool]
     ) -> list[ScoredTag]:
-        found = _once(map(renamed, tags))
-        found = _once(
-            [
-                *found,
-                *(
-                    scored(name, tag, probabilities, Category.COPYRIGHT.value)
-                    for tag in found
-                    for name in relations.copyright_of.get(tag.name, ())
-                ),
-            ]
+        """Return the wanted ones of the passing tags and of those that follow from them."""
+        copyright_of, implied, mode = self.relations.copyright_of, self.relations.implied, self.relations.mode
+        found = _once(map(self._renamed, tags))
+        copyrights = (
+            self._scored(name, tag, probabilities, Category.COPYRIGHT.value)
+            for tag in found
+            for name in copyright_of.get(tag.name, ())
         )
-        if relations.mode is Implications.ADD:
-            found = _once(
-                [
-                    *found,
-                    *(
-                        scored(name, tag, probabilities, tag.category)
-                        for tag in found
-                        for name in relations.implied.get(tag.name, ())
-                    ),
-                ]
+        found = _once([*found, *copyrights])
+        if mode is Implications.ADD:
+            following = (
+                self._scored(name, tag, probabilities, tag.category)
+                for tag in found
+                for name in implied.get(tag.name, ())
             )
+            found = _once([*found, *following])
         wanted = list(filter(is_wanted, found))
-        return _without_implied(wanted, relations.implied) if relations.mode is Implications.DROP else wanted
+        return _without_implied(wanted, implied) if mode is Implications.DROP else wanted
 
-    return relate
+    def _renamed(self, tag: ScoredTag) -> ScoredTag:
+        """Resolve an alias; the category is that of the new name."""
+        name = self.relations.aliases.get(tag.name, tag.name)
+        if name == tag.name:
+            return tag
+        category = self._category_of(name, tag.category)
+        return replace(tag, name=name, category=category, index=self.of_name.get(name, tag.index))
+
+    def _scored(self, name: str, because: ScoredTag, probabilities: Float32Array, otherwise: str) -> ScoredTag:
+        """Make a tag that follows from another one; it gets at least the same probability."""
+        index = self.of_name.get(name, self.of_new_name.get(name))
+        if index is None:
+            category = self._category_of(name, otherwise)
+            return ScoredTag(name, category, because.probability, len(self.vocabulary))
+        category = self._category_of(name, self.vocabulary.categories[index])
+        return ScoredTag(name, category, max(decimal(probabilities[index]), because.probability), index)
+
+    def _category_of(self, name: str, otherwise: str) -> str:
+        """Return the category of a tag: its own in the model, else that of the store, else another one."""
+        if name in self.of_name:
+            return self.vocabulary.categories[self.of_name[name]]
+        return self.relations.category_of.get(name, otherwise)
 
 
 def _once(tags: Iterable[ScoredTag]) -> list[ScoredTag]:

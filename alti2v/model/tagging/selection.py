@@ -19,8 +19,6 @@ from alti2v.model.options.tagging import require_thresholds
 from alti2v.model.vocabulary import OutputTags
 from alti2v.records import Category
 
-Probabilities = npt.NDArray[np.float32]
-
 # SmilingWolf's wd-tagger space, app.py: `character_thresh = max(0.15, character_thresh)` after MCut. Most
 # pictures show no character of the vocabulary, and the widest gap among improbable ones means nothing.
 MCUT_CHARACTER_FLOOR = 0.15
@@ -44,6 +42,11 @@ class ScoredTag:
     category: str
     probability: float
     index: int
+
+
+# From the passing tags of all categories, all probabilities (T,), and whether a tag is wanted, to the wanted ones
+# of these and of related tags.
+Relate = Callable[[Sequence[ScoredTag], Float32Array, Callable[[ScoredTag], bool]], list[ScoredTag]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +75,7 @@ class Criterion:
         require_thresholds(self.by_category, (self.threshold or 0.0, *self.by_output.values()))
 
 
-def passing(probabilities: Probabilities, vocabulary: OutputTags, criterion: Criterion) -> BoolArray:
+def passing(probabilities: Float32Array, vocabulary: OutputTags, criterion: Criterion) -> BoolArray:
     """Return a mask of the tags that pass, (B, T), for probabilities (B, T).
 
     The mask's rating columns are undefined; use `ratings`.
@@ -102,13 +105,13 @@ def maximum_cut(probabilities: npt.NDArray[np.floating]) -> float:
     return float((falling[widest] + falling[widest + 1]) / 2)
 
 
-def ratings(probabilities: Probabilities, vocabulary: OutputTags) -> list[tuple[str, float]]:
+def ratings(probabilities: Float32Array, vocabulary: OutputTags) -> list[tuple[str, float]]:
     """List all ratings of one picture with their probabilities, the most probable first."""
     return ranked(probabilities, vocabulary, vocabulary.members.get(RATING, np.zeros(0, np.int64)))
 
 
 def ranked(
-    probabilities: Probabilities, vocabulary: OutputTags, outputs: npt.NDArray[np.int64]
+    probabilities: Float32Array, vocabulary: OutputTags, outputs: npt.NDArray[np.int64]
 ) -> list[tuple[str, float]]:
     """List some outputs of one picture as (name, probability), the most probable first; ties by index."""
     order = outputs[np.argsort(-probabilities[outputs], kind="stable")]
@@ -126,8 +129,7 @@ class Selection:
         least: Tag that is no output -> least probability with which it is kept.
         top: Maximum number of tags, the most probable ones; None for no limit.
         sort: Order of the tags. Equal probabilities keep the model's order.
-        relate: Function from the passing tags of all categories, all probabilities (T,), and whether a tag is
-            wanted, to the wanted ones of these and of related tags; None for none.
+        relate: Function that adds related tags and keeps the wanted ones; None for none.
     """
 
     categories: frozenset[str] | None = None
@@ -136,13 +138,11 @@ class Selection:
     least: Mapping[str, np.float32] = field(default_factory=dict)
     top: int | None = None
     sort: Sort = Sort.SCORE
-    relate: (
-        Callable[[Sequence[ScoredTag], Float32Array, Callable[[ScoredTag], bool]], list[ScoredTag]] | None
-    ) = None
+    relate: Relate | None = None
 
 
 def select(
-    probabilities: Probabilities, passed: BoolArray, vocabulary: OutputTags, selection: Selection
+    probabilities: Float32Array, passed: BoolArray, vocabulary: OutputTags, selection: Selection
 ) -> tuple[ScoredTag, ...]:
     """Select the tags of one picture.
 
@@ -198,7 +198,7 @@ def _sorted(tags: list[ScoredTag], sort: Sort) -> list[ScoredTag]:
     return tags
 
 
-def _best(probabilities: Probabilities, members: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _best(probabilities: Float32Array, members: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return members[[int(probabilities[members].argmax())]]
 
 

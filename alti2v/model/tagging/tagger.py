@@ -33,6 +33,7 @@ from alti2v.model.taggers.description import ModelDescription
 from alti2v.model.taggers.folder import open_tagger, recognised, refused
 from alti2v.model.taggers.hub import local_model
 from alti2v.model.taggers.run import describe_run
+from alti2v.model.taggers.session import Forward
 from alti2v.model.tagging.heatmap import GapHead, HeatMap, heat_map, keras_head, onnx_head
 from alti2v.model.tagging.preprocess import (
     PictureInput,
@@ -46,7 +47,6 @@ from alti2v.model.tagging.preprocess import (
 from alti2v.model.tagging.selection import (
     DEFAULT_THRESHOLD,
     Criterion,
-    Probabilities,
     passing,
     ranked,
     ratings,
@@ -57,7 +57,6 @@ from alti2v.pictures.decoder_process import process_decoders
 from alti2v.storage.directory import DirectoryKind, described_kind
 from alti2v.storage.layout import MODEL_DIR, MODEL_FILE
 
-Features = npt.NDArray[np.float32]
 PlausibleTags = dict[str, list[tuple[str, float]]]  # category -> (tag, probability), the most probable first
 _P = TypeVar("_P")
 
@@ -75,8 +74,8 @@ class Prediction(Generic[_P]):
     """
 
     picture: _P
-    probabilities: Probabilities
-    features: Features | None
+    probabilities: Float32Array
+    features: Float32Array | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ class Tagger:
         threads: Number of decoding threads.
     """
 
-    forward: Callable[[Uint8Array], tuple[Probabilities, Features | None]]
+    forward: Forward
     description: ModelDescription
     device: str
     tuned: TunedThresholds | None = None
@@ -187,7 +186,7 @@ class Tagger:
             for one in self._predict_all(images)
         ]
 
-    def extract_feature(self, images: Sequence[PictureInput]) -> Features:
+    def extract_feature(self, images: Sequence[PictureInput]) -> Float32Array:
         """Return the vectors of pictures, (n, F) float32, with no negative number.
 
         Raises:
@@ -252,26 +251,27 @@ class Tagger:
         """
         if rule not in list(Rule):
             raise UsageError(f"no threshold rule {rule!r}: choose one of {', '.join(Rule)}")
-        chosen = Rule(rule)
+        chosen, names = Rule(rule), self.vocabulary.names
+        own: Float32Array = self.own_thresholds()
+        sources: Sequence[str] = self.description.thresholds.sources(self.vocabulary)
+        if chosen in BETAS:
+            own = own_thresholds(self.tuned, chosen, names)
+            sources = () if self.tuned is None else tuned_sources(self.tuned, chosen, names)
         return Criterion(
             rule=chosen,
             threshold=threshold,
             by_category=by_category or {},
             by_output={find_tag(self.vocabulary, tag): value for tag, value in (by_tag or {}).items()},
-            own=own_thresholds(self.tuned, chosen, self.vocabulary.names)
-            if chosen in BETAS
-            else self.own_thresholds(),
+            own=own,
             is_strict=is_strict,
-            sources=tuned_sources(self.tuned, chosen, self.vocabulary.names)
-            if chosen in BETAS and self.tuned is not None
-            else self.description.thresholds.sources(self.vocabulary),
+            sources=sources,
         )
 
     def own_thresholds(self) -> Float32Array:
         """Return the threshold of every tag, (T,), that comes with the model, else `DEFAULT_THRESHOLD`."""
         return self.description.thresholds.of(self.vocabulary, otherwise=DEFAULT_THRESHOLD)
 
-    def _plausible(self, probabilities: Probabilities, criterion: Criterion) -> PlausibleTags:
+    def _plausible(self, probabilities: Float32Array, criterion: Criterion) -> PlausibleTags:
         passed = passing(probabilities[None], self.vocabulary, criterion)[0]
         return {
             category: ratings(probabilities, self.vocabulary)
@@ -328,8 +328,8 @@ def _predict(
 
 
 def _rows(
-    probabilities: Probabilities, features: Features | None
-) -> Iterator[tuple[Probabilities, Features | None]]:
+    probabilities: Float32Array, features: Float32Array | None
+) -> Iterator[tuple[Float32Array, Float32Array | None]]:
     for row, of_picture in enumerate(probabilities):
         yield of_picture, None if features is None else features[row]
 
@@ -380,7 +380,7 @@ def _from_saved_model(path: Path, folder: Path, *, batch_size: int, precision: s
 
     saved = load_model(path, precision=choose_precision(precision))
 
-    def forward(images: Uint8Array) -> tuple[Probabilities, Features]:
+    def forward(images: Uint8Array) -> tuple[Float32Array, Float32Array]:
         answer = saved.network.predict_on_batch(images)
         return np.asarray(answer["probabilities"], np.float32), np.asarray(answer["features"], np.float32)
 
