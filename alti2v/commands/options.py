@@ -108,9 +108,7 @@ def pinned_model(model: Path) -> str:
     """
     from alti2v.model.taggers.hub import is_hub_name
 
-    if not is_hub_name(model):
-        return str(model)
-    return f"{str(model).partition('@')[0]}@{_fetched(model).commit}"
+    return _fetched(model).pinned if is_hub_name(model) else str(model)
 
 
 def _fetched(model: Path) -> HubModel:

@@ -23,7 +23,7 @@ from alti2v.model.comparison.contestant import Contestant, open_contestants
 from alti2v.model.comparison.disputes import most_disputed
 from alti2v.model.comparison.fair_pictures import fair_pictures
 from alti2v.model.comparison.feeding import FedBatch, fed_batches, feeding, ids_of, previews
-from alti2v.model.comparison.figures import TunedThreshold, compared_model, tuned, untuned
+from alti2v.model.comparison.figures import TunedThreshold, compared_models, tuned, untuned
 from alti2v.model.comparison.notes import (
     label_notes,
     network_notes,
@@ -95,20 +95,7 @@ def compare(config: CompareConfig, *, out: Path, progress: ProgressHook = ignore
         )
         if len(labels_of) > 1:
             notes += label_notes([one.codes for one in counted])
-    models = tuple(
-        compared_model(
-            number,
-            contestants[number],
-            common,
-            counted[number],
-            thresholds[number],
-            paired[number],
-            groups,
-            min_positives=config.min_positives,
-            has_store=config.store is not None,
-        )
-        for number in range(len(contestants))
-    )
+    models = compared_models(contestants, common, counted, thresholds, paired, groups, config)
     return Comparison(
         models=models,
         dataset=contestants[0].dataset,

@@ -98,7 +98,7 @@ def _located(model: Path | str) -> tuple[Path, str]:
     if not is_hub_name(model):
         return Path(model), str(model)
     found = fetch_model(str(model))
-    return found.path, f"{str(model).partition('@')[0]}@{found.commit}"
+    return found.path, found.pinned
 
 
 def _refuse_repeated(paths: Sequence[Path], models: Sequence[Path | str]) -> None:

@@ -6,7 +6,7 @@ A model gets the dataset's own picture unless it takes larger ones; then it gets
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,9 @@ from alti2v.dataset.shard_cache import hold
 from alti2v.errors import DamagedError
 from alti2v.model.arrays import Int64Array, Uint8Array
 from alti2v.model.comparison.originals import Originals
-from alti2v.model.tagging.preprocess import Preprocessing, decoded_ahead, decoding_threads
+from alti2v.model.tagging.preprocess import Preprocessing, decoded_ahead, decoding_threads, job_of
 from alti2v.pictures.decode import Unusable
 from alti2v.pictures.decoder_process import Decoder, process_decoders
-from alti2v.pictures.framing import Framing
 from alti2v.pictures.jobs import FramedJob, PixelsJob, PreviewJob, SeveralPixelsJob
 from alti2v.pictures.recipe import ORIGINAL
 from alti2v.records import Span
@@ -196,13 +195,13 @@ def _batch(items: Sequence[tuple[_Sample, _Pixels]], tags: int) -> FedBatch:
 def _preparer(fed: Feeding) -> Callable[[_Sample, Decoder], _Pixels]:
     """Make the function that prepares the pixels of a sample for each model."""
     jobs = [
-        (is_original, _job(preparation, is_square=not is_original))
+        (is_original, job_of(preparation, is_square=not is_original))
         for preparation, is_original in zip(fed.preparations, fed.takes_original, strict=True)
     ]
     of_dataset = SeveralPixelsJob(tuple(dict.fromkeys(job for is_original, job in jobs if not is_original)))
     of_store = SeveralPixelsJob(tuple(dict.fromkeys(job for is_original, job in jobs if is_original)))
     instead = SeveralPixelsJob(
-        tuple(dict.fromkeys(_job(_preparation(job), is_square=True) for job in of_store.jobs))
+        tuple(replace(job, is_square=True) if isinstance(job, PixelsJob) else job for job in of_store.jobs)
     )
 
     def prepare(sample: _Sample, decoder: Decoder) -> _Pixels:
@@ -247,13 +246,3 @@ def _pixels(several: SeveralPixelsJob, sample: _Sample, decoder: Decoder, datase
             "run `alti2v verify` on its folder"
         )
     return made
-
-
-def _job(preparation: Preprocessing, *, is_square: bool) -> PixelsJob | FramedJob:
-    if isinstance(preparation, Framing):
-        return FramedJob(preparation)
-    return PixelsJob(preparation, is_square=is_square)
-
-
-def _preparation(job: PixelsJob | FramedJob) -> Preprocessing:
-    return job.framing if isinstance(job, FramedJob) else job.recipe

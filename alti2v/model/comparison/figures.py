@@ -26,6 +26,7 @@ from alti2v.model.evaluation.metrics import (
 )
 from alti2v.model.evaluation.paired_bootstrap import PairedScores, TagGroup
 from alti2v.model.evaluation.reliability import reliability
+from alti2v.model.options.evaluation import CompareConfig
 from alti2v.model.tagging.selection import DEFAULT_THRESHOLD
 from alti2v.records import Tag
 
@@ -66,35 +67,36 @@ def untuned(contestant: Contestant) -> TunedThreshold:
     )
 
 
-def compared_model(  # noqa: PLR0913 - the parts of a model's result
-    number: int,
-    contestant: Contestant,
+def compared_models(
+    contestants: Sequence[Contestant],
     common: SharedTags,
-    counted: Counted,
-    threshold: TunedThreshold,
-    paired: PairedScores,
+    counted: Sequence[Counted],
+    thresholds: Sequence[TunedThreshold],
+    paired: Sequence[PairedScores],
     groups: Sequence[TagGroup],
-    *,
-    min_positives: int,
-    has_store: bool,
-) -> ComparedModel:
-    """Summarise one model of a comparison."""
-    description = contestant.tagger.description
-    return ComparedModel(
-        model=contestant.model,
-        name=contestant.name,
-        family=description.family,
-        training_is_known=contestant.origin.dataset is not None,
-        size=description.input.size,
-        pictures=_pictures_in_words(contestant, has_store=has_store),
-        tags=tags_without_ratings(description.vocabulary),
-        known=common.known[number],
-        respelt=common.respelt[number],
-        threshold=threshold.value,
-        threshold_source=threshold.source,
-        own=_at_own(counted, description.thresholds.source),
-        groups=_groups(counted.histograms, threshold, common.tags, groups, min_positives),
-        paired=paired,
+    config: CompareConfig,
+) -> tuple[ComparedModel, ...]:
+    """Summarise the models of a comparison; all but `groups` have an element for each of them."""
+    return tuple(
+        ComparedModel(
+            model=one.model,
+            name=one.name,
+            family=one.tagger.description.family,
+            training_is_known=one.origin.dataset is not None,
+            size=one.tagger.description.input.size,
+            pictures=_pictures_in_words(one, has_store=config.store is not None),
+            tags=tags_without_ratings(one.tagger.vocabulary),
+            known=known,
+            respelt=respelt,
+            threshold=threshold.value,
+            threshold_source=threshold.source,
+            own=_at_own(found, one.tagger.description.thresholds.source),
+            groups=_groups(found.histograms, threshold, common.tags, groups, config.min_positives),
+            paired=of_pairs,
+        )
+        for one, known, respelt, found, threshold, of_pairs in zip(
+            contestants, common.known, common.respelt, counted, thresholds, paired, strict=True
+        )
     )
 
 

@@ -65,6 +65,11 @@ class HubModel:
     path: Path
     is_current: bool
 
+    @property
+    def pinned(self) -> str:
+        """Name with the commit, under which the model never changes."""
+        return f"{self.name.partition('@')[0]}@{self.commit}"
+
 
 def is_hub_name(model: str | Path) -> bool:
     """Return whether a model is given by its name on the hub."""

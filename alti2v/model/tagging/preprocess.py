@@ -27,7 +27,7 @@ from alti2v.model.arrays import Uint8Array
 from alti2v.pictures.decode import Unusable
 from alti2v.pictures.decoder_process import Decoder, process_decoders
 from alti2v.pictures.framing import Framing
-from alti2v.pictures.jobs import DecoderJob, FramedJob, PixelsJob
+from alti2v.pictures.jobs import FramedJob, PixelsJob
 from alti2v.pictures.limits import MAX_ASPECT, MAX_FILE_BYTES, MAX_PIXELS, MIN_SIDE_PX
 from alti2v.pictures.recipe import ImageRecipe
 
@@ -166,15 +166,17 @@ def _pixels(source: Source, preparation: Preprocessing, decoder: Decoder) -> Uin
         return content
     if isinstance(content, Square):
         content = content.jpeg
-    job: DecoderJob[Uint8Array] = (
-        FramedJob(preparation)
-        if isinstance(preparation, Framing)
-        else PixelsJob(preparation, is_square=isinstance(source, Square))
-    )
-    prepared = decoder.run(job, content)
+    prepared = decoder.run(job_of(preparation, is_square=isinstance(source, Square)), content)
     if isinstance(prepared, Unusable):
         return Problem(prepared.reason, _IN_WORDS.get(prepared.reason, prepared.reason))
     return prepared
+
+
+def job_of(preparation: Preprocessing, *, is_square: bool) -> PixelsJob | FramedJob:
+    """Return the decoder's job for a preparation; `is_square` says if pictures are from a dataset."""
+    if isinstance(preparation, Framing):
+        return FramedJob(preparation)
+    return PixelsJob(preparation, is_square=is_square)
 
 
 def read_picture_file(path: Path) -> bytes | Problem:

@@ -44,8 +44,8 @@ class ScoredTag:
     index: int
 
 
-# From the passing tags of all categories, all probabilities (T,), and whether a tag is wanted, to the wanted ones
-# of these and of related tags.
+# From the passing tags of all categories, all probabilities (T,), and whether a tag is wanted, to the wanted
+# ones of these and of related tags.
 Relate = Callable[[Sequence[ScoredTag], Float32Array, Callable[[ScoredTag], bool]], list[ScoredTag]]
 
 
