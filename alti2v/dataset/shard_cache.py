@@ -25,12 +25,12 @@ from pathlib import Path
 from alti2v.dataset.manifest import Shard, is_shard_file, read_manifest
 from alti2v.errors import DamagedError, UsageError
 from alti2v.numerals import short_number
-from alti2v.storage.checksum import file_sha256
+from alti2v.storage.checksum import content_sha256, file_sha256
 from alti2v.storage.columns import METADATA
 from alti2v.storage.layout import DATA_DIR, MANIFEST_FILE, METADATA_DIR, TAGS_FILE
 from alti2v.storage.publish import make_directory, storage_errors
 from alti2v.storage.remote import Remote, download, has_folders, is_url, open_remote, size_of, sizes
-from alti2v.storage.table import content_sha256, read_table
+from alti2v.storage.table import read_table
 
 _LOG = logging.getLogger(__name__)
 _GB = 1e9

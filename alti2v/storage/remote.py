@@ -361,11 +361,8 @@ def _has_content(remote: Remote, local: Path, name: str) -> bool:
 
 
 def _md5(file: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
     with file.open("rb") as content:
-        while chunk := content.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _in_words(exc: BaseException) -> str:

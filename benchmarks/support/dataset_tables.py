@@ -13,9 +13,10 @@ from alti2v.dataset.images.prepare import appearance_recipe
 from alti2v.dataset.manifest import Manifest, Shard, write_manifest, write_vocabulary
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Category, Tag
+from alti2v.storage.checksum import content_sha256
 from alti2v.storage.columns import HASH_COLUMNS, METADATA, OUTCOMES, SURVEY, THUMBNAIL_COLUMN
 from alti2v.storage.layout import METADATA_DIR, OUTCOMES_FILE, SURVEY_FILE, ShardName, member_key
-from alti2v.storage.table import content_sha256, schema, write_arrow_table, write_parts
+from alti2v.storage.table import schema, write_arrow_table, write_parts
 
 ROWS = 10_000
 DROPPED = 100  # posts with the smallest ids, which are in no shard

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from alti2v.errors import DamagedError, VersionError
 from alti2v.storage import table as tables
+from alti2v.storage.checksum import content_sha256
 from alti2v.storage.columns import TABLES, Column, Table
 from alti2v.storage.table import (
-    content_sha256,
     read_open_table,
     read_parts,
     read_table,

@@ -26,7 +26,7 @@ from alti2v.dataset.versions.previous import PicturesInShards, pictures_in_shard
 from alti2v.dataset.versions.publish import is_interrupted, missing_descriptions, publish_descriptions
 from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.records import Finding, Progress, ProgressHook, Span, Tag, Verification, ignore_progress
-from alti2v.storage.checksum import file_sha256
+from alti2v.storage.checksum import content_sha256, file_sha256
 from alti2v.storage.columns import METADATA, OUTCOMES, SURVEY
 from alti2v.storage.directory import DESCRIPTION_FILES
 from alti2v.storage.layout import (
@@ -44,7 +44,7 @@ from alti2v.storage.location import Address, local_copies, open_location, remove
 from alti2v.storage.order import distinct
 from alti2v.storage.publish import TEMPORARY_PREFIX
 from alti2v.storage.remote import Remote, has_folders
-from alti2v.storage.table import content_sha256, read_parts, read_table, row_count
+from alti2v.storage.table import read_parts, read_table, row_count
 
 _AGAIN = "run `alti2v build-shards` with the same options again"
 _REBUILD = f"delete it, then {_AGAIN}"

@@ -26,6 +26,7 @@ from alti2v.errors import DamagedError
 from alti2v.pictures.header import format_of
 from alti2v.pictures.recipe import ORIGINAL, ImageRecipe
 from alti2v.records import Span
+from alti2v.storage.checksum import content_sha256
 from alti2v.storage.columns import METADATA, Column, Table
 from alti2v.storage.documents import from_json
 from alti2v.storage.layout import (
@@ -48,7 +49,7 @@ from alti2v.storage.location import (
 )
 from alti2v.storage.publish import make_directory, publish, publish_bytes, publish_json, read_json
 from alti2v.storage.remote import Remote
-from alti2v.storage.table import content_sha256, read_table, write_arrow_table
+from alti2v.storage.table import read_table, write_arrow_table
 from alti2v.storage.tar import Member, dali_index, json_index, write_shard
 
 SHARD_PLAN = Table(

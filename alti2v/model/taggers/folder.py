@@ -80,15 +80,15 @@ def open_tagger(path: Path) -> OpenedTagger:
     found = recognised(path)
     if found is None:
         raise UsageError(refused(path))
-    folder, (family, model_file, names) = found[0], (found[1].family, found[1].model_file, found[1].files)
+    folder, chosen = found
     with _told_of(folder):
-        files = {name: _content(folder / name) for name in names}
-        table = family.table(files)
-        _refuse_pointer(folder / model_file)
-        loaded = open_model(folder / model_file)
-        description = family.read(files, table, loaded.graph, model_file)
+        files = {name: _content(folder / name) for name in chosen.files}
+        table = chosen.family.table(files)
+        _refuse_pointer(folder / chosen.model_file)
+        loaded = open_model(folder / chosen.model_file)
+        description = chosen.family.read(files, table, loaded.graph, chosen.model_file)
         require_inputs(loaded.graph, description.input)
-        require_outputs(loaded.graph, description.output, len(description.vocabulary), names[0])
+        require_outputs(loaded.graph, description.output, len(description.vocabulary), chosen.files[0])
         description = _with_batch_of_outputs(description, loaded.graph)
     thresholds = replace(
         description.thresholds, by_tag=table.thresholds, tag_source=table.threshold_source
@@ -115,9 +115,9 @@ def read_vocabulary(path: Path) -> OutputTags:
     found = recognised(path)
     if found is None:
         return make_vocabulary((tag.name, tag.category.value) for tag in read_model_tags(path))
-    folder, (family, names) = found[0], (found[1].family, found[1].files)
+    folder, chosen = found
     with _told_of(folder):
-        return family.table({name: _content(folder / name) for name in names}).vocabulary
+        return chosen.family.table({name: _content(folder / name) for name in chosen.files}).vocabulary
 
 
 def refused(path: Path) -> str:

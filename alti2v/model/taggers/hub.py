@@ -39,14 +39,27 @@ class HubName:
     """Parts of a name on the hub.
 
     Attributes:
+        name: The whole name, as given.
         repository: "owner/name".
         inside: Folder of the repository, or an ONNX file in it; "" for the repository itself.
         revision: Branch, tag or commit.
     """
 
+    name: str
     repository: str
     inside: str
     revision: str
+
+    @property
+    def is_file(self) -> bool:
+        """True if it names an ONNX file."""
+        return self.inside.endswith(ONNX_SUFFIX)
+
+    @property
+    def folder(self) -> PurePosixPath:
+        """Folder of the model in its repository."""
+        inside = PurePosixPath(self.inside)
+        return inside.parent if self.is_file else inside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +110,7 @@ def parse_name(name: str) -> HubName:
             f"{name} is not the name of a model: give hf:owner/name, hf:owner/name/folder, or with @revision"
         )
     return HubName(
+        name=name,
         repository=found["repository"],
         inside=found["inside"] or "",
         revision=found["revision"] or _DEFAULT_REVISION,
@@ -115,24 +129,24 @@ def fetch_model(name: str) -> HubModel:
         UsageError: There is no such repository, revision or model, or huggingface_hub is not installed.
         RemoteError: The hub does not answer, and the model is not in the cache.
     """
-    wanted, hub = parse_name(name), _library()
+    wanted = parse_name(name)
     if _COMMIT.fullmatch(wanted.revision):
-        path = _snapshot(hub, wanted, wanted.revision)
+        path = _snapshot(wanted, wanted.revision)
         if recognised(path) is not None:
             return HubModel(name=name, commit=wanted.revision, path=path, is_current=True)
     try:
-        commit, names = _asked(hub, name, wanted)
-        described = _described_file(hub, name, wanted, commit, names)
-        for file in _needed(name, wanted, names, described):
-            _download(hub, name, wanted, commit, file)
-        _keep_commit(hub, wanted, commit)
+        commit, names = _asked(wanted)
+        described = _described_file(wanted, commit, names)
+        for file in _needed(wanted, names, described):
+            _download(wanted, commit, file)
+        _keep_commit(wanted, commit)
     except RemoteError:
-        kept = _kept_commit(hub, wanted)
-        path = _snapshot(hub, wanted, kept)
+        kept = _kept_commit(wanted)
+        path = _snapshot(wanted, kept)
         if not kept or recognised(path) is None:
             raise
         return HubModel(name=name, commit=kept, path=path, is_current=False)
-    return HubModel(name=name, commit=commit, path=_snapshot(hub, wanted, commit), is_current=True)
+    return HubModel(name=name, commit=commit, path=_snapshot(wanted, commit), is_current=True)
 
 
 def _library() -> Any:  # noqa: ANN401 - imported only if it is needed
@@ -149,90 +163,69 @@ def _endpoint() -> str | None:
     return os.environ.get("HF_ENDPOINT")
 
 
-def _asked(hub: Any, name: str, wanted: HubName) -> tuple[str, list[str]]:  # noqa: ANN401 - the library
+def _asked(wanted: HubName) -> tuple[str, list[str]]:
     """Request the commit of a revision, and the names of its files, from the hub."""
-    api = hub.HfApi(endpoint=_endpoint())
+    api = _library().HfApi(endpoint=_endpoint())
     info = _told(
-        hub, name, lambda: api.model_info(wanted.repository, revision=wanted.revision, timeout=_TIMEOUT_S)
+        wanted, lambda: api.model_info(wanted.repository, revision=wanted.revision, timeout=_TIMEOUT_S)
     )
     if not isinstance(info.sha, str) or not _COMMIT.fullmatch(info.sha):
-        raise RemoteError(f"{name}: the hub names no commit: run it again later")
+        raise RemoteError(f"{wanted.name}: the hub names no commit: run it again later")
     return info.sha, [sibling.rfilename for sibling in info.siblings or ()]
 
 
-def _folder(wanted: HubName) -> str:
-    """Return the folder of a model in its repository; "" for the repository itself."""
-    is_file = wanted.inside.endswith(ONNX_SUFFIX)
-    folder = str(PurePosixPath(wanted.inside).parent) if is_file else wanted.inside
-    return "" if folder == "." else folder
-
-
-def _described_file(
-    hub: Any,  # noqa: ANN401 - the library
-    name: str,
-    wanted: HubName,
-    commit: str,
-    names: Collection[str],
-) -> str | None:
+def _described_file(wanted: HubName, commit: str, names: Collection[str]) -> str | None:
     """Return the name of the ONNX file that a model.json chooses; None if there is none, or it chooses none.
 
     Raises:
         DamagedError: It does not describe a tagger.
     """
-    file = str(PurePosixPath(_folder(wanted)) / by_hand.FILE)
-    if wanted.inside.endswith(ONNX_SUFFIX) or file not in names:
+    file = str(wanted.folder / by_hand.FILE)
+    if wanted.is_file or file not in names:
         return None
-    _download(hub, name, wanted, commit, file)
-    folder = _cache(hub, wanted) / "snapshots" / commit
-    here = [
-        PurePosixPath(one).name for one in names if PurePosixPath(one).parent == PurePosixPath(_folder(wanted))
-    ]
+    _download(wanted, commit, file)
+    folder = _cache(wanted) / "snapshots" / commit
+    here = [path.name for path in map(PurePosixPath, names) if path.parent == wanted.folder]
     try:
         return by_hand.named_model(read_text_file(folder / file), here)
     except ValueError as exc:
-        raise DamagedError(f"{name}: {exc}") from exc
+        raise DamagedError(f"{wanted.name}: {exc}") from exc
 
 
-def _needed(name: str, wanted: HubName, names: Collection[str], described: str | None) -> list[str]:
+def _needed(wanted: HubName, names: Collection[str], described: str | None) -> list[str]:
     """List the files to fetch.
 
     Args:
-        name: Name on the hub.
-        wanted: Its parts.
+        wanted: Name on the hub.
         names: Files of the repository.
         described: ONNX file that a model.json chooses; None for the usual one.
 
     Raises:
         UsageError: There is no model that can be read.
     """
-    is_file = wanted.inside.endswith(ONNX_SUFFIX)
-    prefix = f"{folder}/" if (folder := _folder(wanted)) else ""
+    prefix = f"{wanted.folder}/" if wanted.folder.parts else ""
     inner = [file.removeprefix(prefix) for file in names if file.startswith(prefix)]
     here = [file for file in inner if "/" not in file]
     try:
-        found = recognise(here, model_file=PurePosixPath(wanted.inside).name if is_file else described)
+        found = recognise(here, model_file=PurePosixPath(wanted.inside).name if wanted.is_file else described)
     except UsageError as exc:
-        raise UsageError(f"{name}: {exc}") from exc
+        raise UsageError(f"{wanted.name}: {exc}") from exc
     if found is None or found.model_file not in here:
-        raise UsageError(f"{name} {refusal(inner)}")
-    weights = [
-        file for file in here if file.startswith(found.model_file)
-    ]  # "model.onnx_data" holds numbers of it
+        raise UsageError(f"{wanted.name} {refusal(inner)}")
+    # "model.onnx_data" holds numbers of it
+    weights = [file for file in here if file.startswith(found.model_file)]
     wanted_files = dict.fromkeys([*found.files, *(file for file in _ALWAYS if file in here), *weights])
     return [prefix + file for file in wanted_files]
 
 
-def _download(hub: Any, name: str, wanted: HubName, commit: str, file: str) -> None:  # noqa: ANN401 - the library
-    _told(
-        hub,
-        name,
-        lambda: hub.hf_hub_download(wanted.repository, file, revision=commit, endpoint=_endpoint()),
-    )
+def _download(wanted: HubName, commit: str, file: str) -> None:
+    fetch = _library().hf_hub_download
+    _told(wanted, lambda: fetch(wanted.repository, file, revision=commit, endpoint=_endpoint()))
 
 
-def _told(hub: Any, name: str, request: Callable[[], _T]) -> _T:  # noqa: ANN401 - the library
+def _told(wanted: HubName, request: Callable[[], _T]) -> _T:
     """Send a request to the hub; raise a failure as an error of one line."""
-    errors = hub.errors
+    errors, name = _library().errors, wanted.name
     try:
         return request()
     except errors.RevisionNotFoundError as exc:
@@ -250,15 +243,15 @@ def _told(hub: Any, name: str, request: Callable[[], _T]) -> _T:  # noqa: ANN401
         ) from exc
     except errors.EntryNotFoundError as exc:
         if isinstance(exc, errors.LocalEntryNotFoundError):
-            raise _unreachable(hub, name, exc) from exc
+            raise _unreachable(name, exc) from exc
         raise UsageError(f"{name}: the repository lacks a file that it lists: run the command again") from exc
     except Exception as exc:  # of the library's HTTP client, which has changed with its versions
-        raise _unreachable(hub, name, exc) from exc
+        raise _unreachable(name, exc) from exc
 
 
-def _unreachable(hub: Any, name: str, exc: Exception) -> RemoteError:  # noqa: ANN401 - the library
+def _unreachable(name: str, exc: Exception) -> RemoteError:
     missing = "and the model is not in the cache"
-    if hub.constants.HF_HUB_OFFLINE:
+    if _library().constants.HF_HUB_OFFLINE:
         return RemoteError(f"{name}: the hub is not asked because of HF_HUB_OFFLINE, {missing}: unset it")
     status = getattr(getattr(exc, "response", None), "status_code", None)
     if isinstance(status, int) and 400 <= status < 500:
@@ -270,28 +263,28 @@ def _unreachable(hub: Any, name: str, exc: Exception) -> RemoteError:  # noqa: A
     return RemoteError(f"{name}: the hub does not answer ({reason:.120}), {missing}: run it again later")
 
 
-def _cache(hub: Any, wanted: HubName) -> Path:  # noqa: ANN401 - the library
-    return Path(hub.constants.HF_HUB_CACHE) / f"models--{wanted.repository.replace('/', '--')}"
+def _cache(wanted: HubName) -> Path:
+    return Path(_library().constants.HF_HUB_CACHE) / f"models--{wanted.repository.replace('/', '--')}"
 
 
-def _snapshot(hub: Any, wanted: HubName, commit: str) -> Path:  # noqa: ANN401 - the library
-    return _cache(hub, wanted) / "snapshots" / commit / wanted.inside
+def _snapshot(wanted: HubName, commit: str) -> Path:
+    return _cache(wanted) / "snapshots" / commit / wanted.inside
 
 
-def _keep_commit(hub: Any, wanted: HubName, commit: str) -> None:  # noqa: ANN401 - the library
+def _keep_commit(wanted: HubName, commit: str) -> None:
     """Record the commit of a revision, as huggingface_hub does only if it is asked for the revision itself."""
     if wanted.revision != commit:
-        file = _cache(hub, wanted) / "refs" / wanted.revision
+        file = _cache(wanted) / "refs" / wanted.revision
         make_directory(file.parent)
         publish_bytes(file, commit.encode())
 
 
-def _kept_commit(hub: Any, wanted: HubName) -> str:  # noqa: ANN401 - the library
+def _kept_commit(wanted: HubName) -> str:
     """Return the commit that a revision had when it was last fetched; "" if it never was."""
     if _COMMIT.fullmatch(wanted.revision):
         return wanted.revision
     try:
-        text = (_cache(hub, wanted) / "refs" / wanted.revision).read_text(encoding="ascii").strip()
+        text = (_cache(wanted) / "refs" / wanted.revision).read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
         return ""
     return text if _COMMIT.fullmatch(text) else ""

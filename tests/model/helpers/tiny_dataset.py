@@ -15,9 +15,10 @@ from PIL import Image
 from alti2v.dataset.manifest import Manifest, Shard, write_manifest, write_vocabulary
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Category, Tag
+from alti2v.storage.checksum import content_sha256
 from alti2v.storage.columns import METADATA
 from alti2v.storage.layout import DATA_DIR, INDEX_DIR, METADATA_DIR, ShardName, member_key
-from alti2v.storage.table import content_sha256, read_table, write_table
+from alti2v.storage.table import read_table, write_table
 from alti2v.storage.tar import write_shard
 
 
