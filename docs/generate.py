@@ -89,7 +89,7 @@ programs refuse directories of unknown versions.
 - Parquet files have `alti2v.table` and `alti2v.format_version` in their metadata; `survey.parquet` also has
   `alti2v.looks`, the recipe of its hashes. If that recipe changes, the next build computes the hashes again.
 - For each shard, the manifest has the SHA-256 of the tar file (`sha256`) and that of the values of its table
-  (`rows_sha256`, `alti2v.storage.table.content_sha256`), which does not depend on how Parquet encodes them.
+  (`rows_sha256`, `alti2v.storage.checksum.content_sha256`), which does not depend on how Parquet encodes them.
 - A dataset that grows gets a new version, numbered from 1 (`edition` in the manifest). Shards added by a later
   version have its number in their names (`train-00150-of-00152-e2`).
 - No file is a pickle.

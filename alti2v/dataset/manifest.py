@@ -37,7 +37,7 @@ class Shard:
         samples: Number of samples.
         bytes: Size of the tar file.
         sha256: SHA-256 of the tar file.
-        rows_sha256: SHA-256 over the values of the shard's `metadata` table, see `table.content_sha256`.
+        rows_sha256: SHA-256 over the values of the shard's `metadata` table, see `checksum.content_sha256`.
     """
 
     name: ShardName

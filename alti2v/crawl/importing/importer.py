@@ -118,19 +118,7 @@ def _run(
             said = f"{source}: {MEANING[form]} (--form {form})"
             log.info("note: %s", said)
             progress(_progress(work.outcomes, milestone=said))
-            batches = read_batches(
-                _with_addresses(config, _items(config, source, form)),
-                wanted=work.wanted,
-                most_bytes=config.max_file_bytes,
-                keep_mismatched=config.keep_mismatched,
-                by_reference=config.by_reference,
-            )
-            for batch in batches:
-                if not (config.store / STORE_FILE).exists():
-                    write_description(
-                        config.store, DirectoryKind.STORE, {"board": IMPORTED, "files": "original"}
-                    )
-                work.commit(batch)
+            for _ in _committed(config, _items(config, source, form), work):
                 progress(_progress(work.outcomes))
         missing = list(_fetched(config, work, writer, log, progress)) if config.is_online else []
     finally:
@@ -142,19 +130,27 @@ def _run(
         progress(_progress(work.outcomes, milestone=said))
     if config.tag_categories is not None:
         learned = learn_categories(ledger, config.tag_categories)
-        progress(
-            _progress(
-                work.outcomes, milestone=f"{config.tag_categories}: categories of {counted(learned, 'tag')}"
-            )
-        )
+        said = f"{config.tag_categories}: categories of {counted(learned, 'tag')}"
+        progress(_progress(work.outcomes, milestone=said))
     export(config.store, ledger)
     progress(_progress(work.outcomes, total=work.outcomes.total()))
     seconds = time.monotonic() - begun_s
     return _report(config.store, forms, ledger, work.outcomes, missing=missing, seconds=seconds)
 
 
-def _with_addresses(config: ImportConfig, items: Iterator[Item]) -> Iterator[Item]:
-    return items if config.pictures_url is None else with_addresses(items, config.pictures_url)
+def _committed(config: ImportConfig, items: Iterator[Item], work: ItemWriter) -> Iterator[None]:
+    """Read and commit the items of a source; yield after each batch."""
+    for batch in read_batches(
+        items,
+        wanted=work.wanted,
+        most_bytes=config.max_file_bytes,
+        keep_mismatched=config.keep_mismatched,
+        by_reference=config.by_reference,
+    ):
+        if not (config.store / STORE_FILE).exists():
+            write_description(config.store, DirectoryKind.STORE, {"board": IMPORTED, "files": "original"})
+        work.commit(batch)
+        yield
 
 
 def _fetched(
@@ -184,13 +180,16 @@ def _progress(
 
 
 def _items(config: ImportConfig, source: Path, form: SourceForm) -> Iterator[Item]:
-    """Read a source in its form."""
-    if form in (SourceForm.FOLDER, SourceForm.GALLERY_DL):
-        return without_overfull(folder_items(source, store=config.store))
-    if form is SourceForm.WEBDATASET:
-        return without_overfull(webdataset_items(source, store=config.store))
-    base = config.pictures_url or ""
-    return without_overfull(table_items(source, pictures=config.pictures, store=config.store, base=base))
+    """Read a source in its form, and find addresses for pictures that are missing and to be fetched."""
+    if form in _WITHOUT_TARS:
+        items = folder_items(source, store=config.store)
+    elif form is SourceForm.WEBDATASET:
+        items = webdataset_items(source, store=config.store)
+    else:
+        base = config.pictures_url or ""
+        items = table_items(source, pictures=config.pictures, store=config.store, base=base)
+    sound = without_overfull(items)
+    return sound if config.pictures_url is None else with_addresses(sound, config.pictures_url)
 
 
 def _report(

@@ -17,6 +17,7 @@ from pathlib import Path
 from alti2v.crawl.boards.protocol import VIDEO, Skip
 from alti2v.crawl.http.retry import HEALABLE
 from alti2v.crawl.importing.reading import Failure, Reading, ReadPicture
+from alti2v.crawl.importing.sources.folder import UNSUPPORTED_SUFFIXES
 from alti2v.crawl.importing.sources.item import Fault, Item, ItemOutcome, Lack, Place, derived_id
 from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.ledger.items import KnownItem
@@ -292,7 +293,7 @@ def skip_of(item: Item) -> Skip | None:
         return Skip.VIDEO
     if suffix == "swf":
         return Skip.FLASH
-    return Skip.UNSUPPORTED if suffix in ("bmp", "heic", "jxl", "tif", "tiff", "psd") else None
+    return Skip.UNSUPPORTED if suffix in UNSUPPORTED_SUFFIXES else None
 
 
 def _message(item: Item, reading: Reading) -> str:

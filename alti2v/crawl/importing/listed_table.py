@@ -10,6 +10,7 @@ from pathlib import Path
 
 from alti2v.crawl.config import CrawlConfig, write_plan
 from alti2v.crawl.importing.sources.facts import without_overfull
+from alti2v.crawl.importing.sources.files import version_of
 from alti2v.crawl.importing.sources.item import Fault, Item, Lack
 from alti2v.crawl.importing.sources.table import table_items
 from alti2v.crawl.listing.api import Api
@@ -97,5 +98,4 @@ def _commit_end(api: Api, top: int, version: str) -> None:
 
 
 def _version(table: Path) -> str:
-    found = table.stat()
-    return f"{found.st_size}:{found.st_mtime_ns}"
+    return version_of(table.stat())

@@ -25,7 +25,7 @@ from alti2v.crawl.boards.values import (
     pixels,
     post_id,
 )
-from alti2v.crawl.importing.sources.captions import grouped, has_namespace, split_tags
+from alti2v.crawl.importing.sources.captions import grouped, has_namespace, read_caption, split_tags
 from alti2v.crawl.importing.sources.item import Fault, Item, ItemFault, known_id
 from alti2v.records import CATEGORY_OF_CODE, Category, Post, tag_names
 
@@ -157,7 +157,7 @@ def without_overfull(items: Iterable[Item]) -> Iterator[Item]:
             yield item
             continue
         message = f"{item.name} has {count:,} tags, and at most {MAX_TAGS:,} are allowed"
-        yield Item(name=item.name, facts=Post(0), problem=Fault(ItemFault.BAD_METADATA, message))
+        yield Item(name=item.name, problem=Fault(ItemFault.BAD_METADATA, message))
 
 
 def unusable_tags(document: Mapping[str, Any], facts: Post, name: str) -> Fault | None:
@@ -171,10 +171,10 @@ def unusable_tags(document: Mapping[str, Any], facts: Post, name: str) -> Fault 
     has_rating = bool(facts.rating) and not document.get("rating")  # it was written among the tags
     if has_rating or any(getattr(facts, column) for column in _TAG_COLUMNS):
         return None
-    return no_usable_tag(name) if any(_is_given(document.get(key)) for key in TAG_KEYS) else None
+    return _no_usable_tag(name) if any(_is_given(document.get(key)) for key in TAG_KEYS) else None
 
 
-def no_usable_tag(name: str) -> Fault:
+def _no_usable_tag(name: str) -> Fault:
     """Return the fault of a list or a text of tags in which no tag can be used."""
     return Fault(ItemFault.BAD_METADATA, f"{name} has no usable tags: they are not short texts")
 
@@ -230,6 +230,14 @@ def with_tags(post: Post, groups: Mapping[Category, Iterable[str]], rating: str)
     }
     columns: dict[str, Any] = joined(merged)
     return post._replace(**columns, rating=post.rating or rating)
+
+
+def with_caption(post: Post, text: str, name: str) -> Post | Fault:
+    """Add the tags and the rating of a text beside a picture; return a fault if no tag of it can be used."""
+    groups, rating = read_caption(text)
+    if is_text_of_tags(text) and not (groups or rating):
+        return _no_usable_tag(name)
+    return with_tags(post, groups, rating)
 
 
 def joined(groups: Mapping[Category, Iterable[str]]) -> dict[str, str]:
@@ -307,7 +315,7 @@ def _tags(document: Mapping[str, Any]) -> tuple[Groups, str]:
         groups.setdefault(category, []).extend(names)
     caption = document.get("caption") or document.get("prompt")
     if not any(groups.values()) and isinstance(caption, str):
-        return grouped(split_tags(caption))
+        return read_caption(caption)
     return groups, rating
 
 

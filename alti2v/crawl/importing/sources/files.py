@@ -89,7 +89,12 @@ class Folder:
             fault = Fault(ItemFault.LINK, f"{printable(path)} is a symbolic link, which is not followed")
         elif not stat.S_ISREG(found.st_mode):
             fault = Fault(ItemFault.NOT_A_FILE, f"{printable(path)} is not a file")
-        return FolderFile(path, fault, found.st_size, f"{found.st_size}:{found.st_mtime_ns}")
+        return FolderFile(path, fault, found.st_size, version_of(found))
+
+
+def version_of(found: os.stat_result) -> str:
+    """Return a text that changes with a file."""
+    return f"{found.st_size}:{found.st_mtime_ns}"
 
 
 def in_nfc(name: bytes) -> bytes:

@@ -8,22 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alti2v.crawl.boards.protocol import PICTURE, VIDEO, Skip
-from alti2v.crawl.importing.sources.captions import read_caption
-from alti2v.crawl.importing.sources.facts import (
-    board_facts,
-    is_of_original,
-    is_text_of_tags,
-    no_usable_tag,
-    unusable_tags,
-    with_tags,
-)
+from alti2v.crawl.importing.sources.facts import board_facts, is_of_original, unusable_tags, with_caption
 from alti2v.crawl.importing.sources.files import Folder, folders, in_nfc, printable, read_object, read_text
 from alti2v.crawl.importing.sources.item import Fault, Item, Place, item_name
 from alti2v.records import Post
 
 PICTURE_SUFFIXES = PICTURE - {""}
 # Files that a picture program shows, or that boards have, but that are not stored.
-OTHER_SUFFIXES = VIDEO | {"swf", "bmp", "heic", "jxl", "tif", "tiff", "psd"}
+UNSUPPORTED_SUFFIXES = frozenset({"bmp", "heic", "jxl", "tif", "tiff", "psd"})
+OTHER_SUFFIXES = VIDEO | UNSUPPORTED_SUFFIXES | {"swf"}
 TEXT_SUFFIXES = ("txt", "caption")
 _PICTURES = frozenset(suffix.encode() for suffix in PICTURE_SUFFIXES | OTHER_SUFFIXES)
 _SIDECARS = frozenset({b"json", *(suffix.encode() for suffix in TEXT_SUFFIXES)})
@@ -47,14 +40,14 @@ def folder_items(root: Path, *, store: Path) -> Iterator[Item]:
     source = os.fsencode(root.resolve().name)
     for folder in folders(root, without=store):
         if folder.fault is not None:
-            yield _lone(item_name(os.fsdecode(source), *folder.parts), folder.fault)
+            yield Item(name=item_name(os.fsdecode(source), *folder.parts), problem=folder.fault)
         yield from _of_folder(folder, os.fsdecode(source))
 
 
 def _of_folder(folder: Folder, source: str) -> Iterator[Item]:
     for name in folder.links:
         if (fault := folder.file(name).fault) is not None:
-            yield _lone(item_name(source, *folder.parts, name), fault)
+            yield Item(name=item_name(source, *folder.parts, name), problem=fault)
     for name in folder.names:
         if _is_picture(name):
             yield _picture(folder, name, item_name(source, *folder.parts, name))
@@ -91,13 +84,13 @@ def _picture(folder: Folder, name: bytes, item: str) -> Item:
     file, sidecars = folder.file(name), _sidecars_of(folder, name)
     place = Place(path=file.path, size=file.size, version=file.version)
     if file.fault is not None:
-        return _lone(item, file.fault)
+        return Item(name=item, problem=file.fault)
     if sidecars == _Sidecars(None, None):
         facts = Post(0, file_ext=_suffix(name))
         return Item(name=item, facts=facts, place=place, problem=Skip.NO_TAGS)
     read = _facts(folder, sidecars)
     if isinstance(read, Fault):
-        return _lone(item, read)
+        return Item(name=item, problem=read)
     facts, board, is_original = read
     return Item(
         name=item,
@@ -124,10 +117,10 @@ def _facts(folder: Folder, sidecars: _Sidecars) -> tuple[Post, str, bool] | Faul
         text = read_text(folder.bytes_path_of(sidecars.text))
         if isinstance(text, Fault):
             return text
-        groups, rating = read_caption(text)
-        if is_text_of_tags(text) and not (groups or rating):
-            return no_usable_tag(printable(folder.bytes_path_of(sidecars.text)))
-        facts = with_tags(facts, groups, rating)
+        with_text = with_caption(facts, text, printable(folder.bytes_path_of(sidecars.text)))
+        if isinstance(with_text, Fault):
+            return with_text
+        facts = with_text
     return facts, board, is_original
 
 
@@ -135,16 +128,12 @@ def _without_picture(folder: Folder, sidecar: bytes, item: str) -> Item:
     """Return the item for a sidecar without a picture: a post without bytes if it names one."""
     file = folder.file(sidecar)
     if file.fault is not None:
-        return _lone(item, file.fault)
+        return Item(name=item, problem=file.fault)
     document = read_object(file.path) if _suffix(sidecar) == "json" else {}
     if isinstance(document, Fault):
-        return Item(name=item, facts=Post(0), problem=Skip.NO_PICTURE)  # somebody else's JSON file
+        return Item(name=item, problem=Skip.NO_PICTURE)  # somebody else's JSON file
     facts, board = board_facts(document)
     return Item(name=item, facts=facts, board=board, problem=Skip.NO_PICTURE)
-
-
-def _lone(name: str, fault: Fault) -> Item:
-    return Item(name=name, facts=Post(0), problem=fault)
 
 
 def _kind(name: bytes) -> bytes:

@@ -14,6 +14,8 @@ from alti2v.crawl.boards.values import MAX_ID
 from alti2v.records import Post, Span
 from alti2v.storage.layout import FIRST_DERIVED_ID
 
+_NO_FACTS = Post(0)
+
 
 class ItemOutcome(StrEnum):
     """Outcome of an item; each has exactly one."""
@@ -77,7 +79,7 @@ class Item:
 
     Attributes:
         name: Name, unique in the source, as a relative URL reference (RFC 3986, 4.2).
-        facts: Facts that the source gives; the id is 0 if it gives none.
+        facts: Facts that the source gives, none by default; the id is 0 if it gives none.
         board: Site that gave the id; "" if the source does not say.
         place: Bytes of the picture; None without a picture.
         is_original: True if the bytes are the file whose MD5 `facts` may give; False if they may be another
@@ -86,7 +88,7 @@ class Item:
     """
 
     name: str
-    facts: Post
+    facts: Post = _NO_FACTS
     board: str = ""
     place: Place | None = None
     is_original: bool = True

@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from alti2v.crawl.boards.protocol import Skip
-from alti2v.crawl.importing.sources.files import Folder, folders, parse_object, printable, read_place
+from alti2v.crawl.importing.sources.files import (
+    Folder,
+    folders,
+    parse_object,
+    printable,
+    read_place,
+    version_of,
+)
 from alti2v.crawl.importing.sources.folder import PICTURE_SUFFIXES
 from alti2v.crawl.importing.sources.item import Fault, Item, Lack, Place, inner_name, item_name
 from alti2v.crawl.importing.sources.tar_members import tar_members
@@ -105,12 +112,10 @@ class PictureFiles:
             except OSError:
                 continue
             self._suffixes = tuple(dict.fromkeys((suffix, *self._suffixes)))
-            version = f"{found.st_size}:{found.st_mtime_ns}"
-            parts = path.relative_to(self._root).parts
-            link = self._link_to(path.parent)
-            return item_name(self._source, *parts), Place(
-                path=path if link is None else link, size=found.st_size, version=version
+            place = Place(
+                path=self._link_to(path.parent) or path, size=found.st_size, version=version_of(found)
             )
+            return item_name(self._source, *path.relative_to(self._root).parts), place
         return None
 
     def _link_to(self, folder: Path) -> Path | None:
@@ -176,7 +181,7 @@ class PictureTars:
         Of several members with the name of one post, the row describes the first.
         """
         for name, fault in self._faults:
-            yield Item(name=name, facts=Post(0), problem=fault)
+            yield Item(name=name, problem=fault)
         rows = self._database.execute(
             "SELECT EXISTS (SELECT 1 FROM members other WHERE other.stem=members.stem AND other.is_found), * "
             "FROM members WHERE NOT is_found ORDER BY rowid"
@@ -184,7 +189,7 @@ class PictureTars:
         for is_repeated, _, *row in rows:
             name, place = self._place(tuple(row))
             problem = Lack.REPEATED_ID if is_repeated else Skip.NO_TAGS
-            yield Item(name=name, facts=Post(0), place=place, problem=problem)
+            yield Item(name=name, place=place, problem=problem)
 
     def _place(self, row: tuple[Any, ...]) -> tuple[str, Place]:
         number, name, offset, size, sha256, _ = row
@@ -198,7 +203,7 @@ class PictureTars:
         for member in tar_members(tar.path):
             if isinstance(member, Fault):
                 self._faults.append((tar.name, member))
-            elif member.name.rpartition(".")[2].lower() in PICTURE_SUFFIXES:
+            elif _is_picture(member.name):
                 yield member.name, member.span.offset, member.span.size, None
 
 

@@ -109,7 +109,7 @@ def _board(row: TableRow) -> str:
 
 def _item(facts: Post | Fault, board: str, name: str, pictures: PictureSource) -> Item:
     if isinstance(facts, Fault):
-        return Item(name=name, facts=Post(0), problem=facts)
+        return Item(name=name, problem=facts)
     found = pictures.find(facts) if facts.id or facts.md5 else None
     if found is not None:
         return Item(name=found[0], facts=facts, board=board, place=found[1])

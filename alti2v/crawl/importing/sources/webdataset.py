@@ -13,20 +13,8 @@ from typing import Any
 
 from alti2v.crawl.boards.protocol import Skip
 from alti2v.crawl.boards.values import post_id
-from alti2v.crawl.importing.sources.captions import read_caption
-from alti2v.crawl.importing.sources.facts import (
-    board_facts,
-    is_text_of_tags,
-    no_usable_tag,
-    unusable_tags,
-    with_tags,
-)
-from alti2v.crawl.importing.sources.files import (
-    SIDECAR_BYTES,
-    folders,
-    parse_object,
-    read_place,
-)
+from alti2v.crawl.importing.sources.facts import board_facts, unusable_tags, with_caption, with_tags
+from alti2v.crawl.importing.sources.files import SIDECAR_BYTES, folders, parse_object, read_place, version_of
 from alti2v.crawl.importing.sources.folder import OTHER_SUFFIXES, PICTURE_SUFFIXES, TEXT_SUFFIXES
 from alti2v.crawl.importing.sources.item import Fault, Item, ItemFault, Place, inner_name, item_name, known_id
 from alti2v.crawl.importing.sources.rows import table_rows
@@ -46,14 +34,14 @@ def webdataset_items(root: Path, *, store: Path) -> Iterator[Item]:
     for folder in folders(root, without=store):
         for name in folder.links:
             fault = folder.file(name).fault
-            yield Item(name=item_name(source, *folder.parts, name), facts=Post(0), problem=fault)
+            yield Item(name=item_name(source, *folder.parts, name), problem=fault)
         for name in folder.names:
             item = item_name(source, *folder.parts, name)
             if not name.endswith(b".tar"):
                 continue
             file = folder.file(name)
             if file.fault is not None:
-                yield Item(name=item, facts=Post(0), problem=file.fault)
+                yield Item(name=item, problem=file.fault)
                 continue
             yield from _of_tar(file.path, item)
             table = name.removesuffix(b".tar") + b".parquet"
@@ -62,13 +50,12 @@ def webdataset_items(root: Path, *, store: Path) -> Iterator[Item]:
 
 
 def _of_tar(tar: Path, name: str) -> Iterator[Item]:
-    found = tar.stat()
-    version = f"{found.st_size}:{found.st_mtime_ns}"
+    version = version_of(tar.stat())
     for key, members in itertools.groupby(tar_members(tar), key=_key):
         some = list(itertools.islice(members, _MOST_MEMBERS))
         for member in some:
             if isinstance(member, Fault):
-                yield Item(name=name, facts=Post(0), problem=member)
+                yield Item(name=name, problem=member)
         yield from _sample(tar, key, [one for one in some if isinstance(one, Member)], (name, version))
 
 
@@ -102,24 +89,25 @@ def _described(tar: Path, key: str, by_suffix: Mapping[str, Member]) -> tuple[Po
         if suffix not in by_suffix:
             continue
         member = by_suffix[suffix]
+        where = f"{tar}: {member.name!r:.100}"
         content = read_place(Place(path=tar, span=member.span), most_bytes=SIDECAR_BYTES)
         text = content if isinstance(content, Fault) else _decoded(content)
         if isinstance(text, Fault) or text is None:
-            return Fault(ItemFault.BAD_METADATA, f"{tar}: {member.name!r:.100} is not a text of at most 1 MiB")
+            return Fault(ItemFault.BAD_METADATA, f"{where} is not a text of at most 1 MiB")
         if suffix == "json":
-            document = parse_object(text, f"{tar}: {member.name!r:.100}")
+            document = parse_object(text, where)
             if isinstance(document, Fault):
                 return document
             facts, board = _facts(document, key)
-            if (fault := unusable_tags(document, facts, f"{tar}: {member.name!r:.100}")) is not None:
+            if (fault := unusable_tags(document, facts, where)) is not None:
                 return fault
         elif suffix == "cls":
             facts = with_tags(facts, {Category.UNKNOWN: [f"class_{text.strip()}"]}, "")
         elif not any(facts.tags.all):  # img2dataset repeats the caption of the JSON object here
-            groups, rating = read_caption(text)
-            if is_text_of_tags(text) and not (groups or rating):
-                return no_usable_tag(f"{tar}: {member.name!r:.100}")
-            facts = with_tags(facts, groups, rating)
+            with_text = with_caption(facts, text, where)
+            if isinstance(with_text, Fault):
+                return with_text
+            facts = with_text
     return facts, board
 
 
@@ -140,9 +128,9 @@ def _not_fetched(table: Path, name: str) -> Iterator[Item]:
     """Yield an item for each row of a table of img2dataset without a picture in the tar file."""
     for row in table_rows(table, columns=("key", "status")):
         if isinstance(row, Fault):
-            yield Item(name=name, facts=Post(0), problem=row)
+            yield Item(name=name, problem=row)
         elif "status" in row and row["status"] != "success":
-            yield Item(name=inner_name(name, str(row.get("key"))), facts=Post(0), problem=Skip.NO_PICTURE)
+            yield Item(name=inner_name(name, str(row.get("key"))), problem=Skip.NO_PICTURE)
 
 
 def _key(member: Member | Fault) -> str:
