@@ -63,3 +63,8 @@ class RemoteReadError(StorageError):
     """An object store or a web server did not deliver what was asked for."""
 
     exit_status = 3
+
+
+def first_line(exc: BaseException) -> str:
+    """Return the first line of an exception's text, for a message of one line; "" if it has none."""
+    return next(iter(str(exc).splitlines()), "")

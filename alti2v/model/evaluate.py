@@ -191,6 +191,6 @@ def _note_of_dataset(config: EvalConfig, dataset: Path, manifest: Manifest, plan
     removed = removed_since(dataset, manifest, plan_hash)
     if removed is None:
         return "This is not the dataset of the training: some pictures may be in both."
-    were = "1 post was" if removed == 1 else f"{removed:,} posts were"
+    were = counted(removed, "post was", "posts were")
     trained = "" if config.split == "train" else f" No picture of the {config.split} split was trained on."
     return f"Since the training {were} removed from the dataset; nothing else changed.{trained}"

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alti2v.errors import DamagedError, UsageError
+from alti2v.errors import DamagedError, UsageError, first_line
 from alti2v.model.network.backbones import application
 from alti2v.model.network.build import Architecture, build_network
 from alti2v.model.network.weights_file import weight_shapes
@@ -251,8 +251,9 @@ def _load_network(architecture: Architecture, weights: Path, precision: str) -> 
             warnings.simplefilter("error", UserWarning)
             tagger.load_weights(str(weights))
     except (OSError, ValueError, KeyError, UserWarning) as exc:
-        reason = next(iter(str(exc).splitlines()), "")
-        raise DamagedError(f"{weights} does not fit its description ({reason:.150}): train again") from exc
+        raise DamagedError(
+            f"{weights} does not fit its description ({first_line(exc):.150}): train again"
+        ) from exc
     return tagger
 
 

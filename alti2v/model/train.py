@@ -34,12 +34,7 @@ from alti2v.model.training.job import Job, RunSettings
 from alti2v.model.training.loop import fit
 from alti2v.model.training.tensorboard import require_tensorboard
 from alti2v.records import Progress, ProgressHook, Tag, ignore_progress
-from alti2v.storage.directory import (
-    DirectoryKind,
-    claim_directory,
-    exclusive,
-    kind_of,
-)
+from alti2v.storage.directory import DirectoryKind, claim_directory, exclusive, kind_of
 from alti2v.storage.layout import CHECKED_FILE, TRAIN_LOCK_FILE
 
 __all__ = ["TrainConfig", "TrainReport", "plan", "train"]
@@ -121,7 +116,8 @@ def train(
     manifest, tags = _open_dataset(config)
     with contextlib.ExitStack() as stack:
         processes = stack.enter_context(join_processes())
-        settings = _settings_of_new_run(config, manifest, tags, processes)
+        request = _Request(config, manifest, tags, processes)
+        settings = request.settings_of_new_run()
         claim_directory(config.run, DirectoryKind.RUN)
         if processes.is_first:
             stack.enter_context(exclusive(config.run, TRAIN_LOCK_FILE))
@@ -131,9 +127,9 @@ def train(
         if finished is not None and _is_done(finished, epochs=settings.recipe.epochs, patience=config.patience):
             return TrainReport.from_training(config, finished, resumed_from_step=finished["steps"])
         if config.budget is not None and kind_of(config.run) is not DirectoryKind.RUN:
-            settings, line = _planned_for_budget(config, settings, manifest, tags, processes, clock)
+            settings, line = request.planned_for_budget(settings, clock)
             progress(Progress(stage="budget", done=1, total=1, unit="plan", milestone=line))
-        job = _make_job(config, settings, manifest, tags, processes)
+        job = request.job(settings)
         if processes.is_first:
             shards = (*manifest.split("train"), *manifest.split("validation"))
             check_contents(config.dataset, shards, remembered=config.run / CHECKED_FILE, progress=progress)
@@ -159,11 +155,11 @@ def plan(
     """
     manifest, tags = _open_dataset(config)
     with join_processes() as processes:
+        request = _Request(config, manifest, tags, processes)
         settings = resolve_settings(config, manifest, devices=processes.devices)
         if config.budget is not None and kind_of(config.run) is not DirectoryKind.RUN:
-            settings, _ = _planned_for_budget(config, settings, manifest, tags, processes, clock)
-        job = _make_job(config, settings, manifest, tags, processes)
-        return estimate_training(job, measurements)
+            settings, _ = request.planned_for_budget(settings, clock)
+        return estimate_training(request.job(settings), measurements)
 
 
 def _open_dataset(config: TrainConfig) -> tuple[Manifest, tuple[Tag, ...]]:
@@ -183,76 +179,73 @@ def _open_dataset(config: TrainConfig) -> tuple[Manifest, tuple[Tag, ...]]:
     return manifest, tags
 
 
-def _settings_of_new_run(
-    config: TrainConfig, manifest: Manifest, tags: tuple[Tag, ...], processes: ProcessGroup
-) -> RunSettings | None:
-    """Resolve and check the options of a run before its folder is made; None if it has begun already.
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A training that is asked for: its options, its data, and the processes that share it."""
 
-    Raises:
-        Alti2vError: As `train`.
-    """
-    if kind_of(config.run) is DirectoryKind.RUN:
-        return None
-    settings = resolve_settings(config, manifest, devices=processes.devices)
-    _make_job(config, settings, manifest, tags, processes)
-    require_initial_weights(settings)
-    return settings
+    config: TrainConfig
+    manifest: Manifest
+    tags: tuple[Tag, ...]
+    processes: ProcessGroup
 
+    def settings_of_new_run(self) -> RunSettings | None:
+        """Resolve and check the options of a run before its folder is made; None if it has begun already.
 
-def _planned_for_budget(
-    config: TrainConfig,
-    settings: RunSettings,
-    manifest: Manifest,
-    tags: tuple[Tag, ...],
-    processes: ProcessGroup,
-    clock: Callable[[], float],
-) -> tuple[RunSettings, str]:
-    """Measure this machine; return the settings of a new run that fit its budget, and the plan in words.
+        Raises:
+            Alti2vError: As `train`.
+        """
+        if kind_of(self.config.run) is DirectoryKind.RUN:
+            return None
+        settings = resolve_settings(self.config, self.manifest, devices=self.processes.devices)
+        self.job(settings)
+        require_initial_weights(settings)
+        return settings
 
-    Raises:
-        Alti2vError: As `train`.
-    """
-    assert config.budget is not None
-    begun_s = clock()
-    rates = measure_rates(_make_job(config, settings, manifest, tags, processes))
-    return within_budget(settings, manifest, rates, seconds=60 * config.budget, measured_s=clock() - begun_s)
+    def planned_for_budget(self, settings: RunSettings, clock: Callable[[], float]) -> tuple[RunSettings, str]:
+        """Measure this machine; return the settings of a new run that fit its budget, and the plan in words.
 
+        Raises:
+            Alti2vError: As `train`.
+        """
+        assert self.config.budget is not None
+        begun_s, seconds = clock(), 60 * self.config.budget
+        rates = measure_rates(self.job(settings))
+        return within_budget(settings, self.manifest, rates, seconds=seconds, measured_s=clock() - begun_s)
 
-def _make_job(
-    config: TrainConfig,
-    settings: RunSettings,
-    manifest: Manifest,
-    tags: tuple[Tag, ...],
-    processes: ProcessGroup,
-) -> Job:
-    recipe = settings.recipe
-    if recipe.batch_size % processes.devices:
-        raise UsageError(
-            f"--batch-size {recipe.batch_size} cannot be divided equally among {processes.devices} devices"
+    def job(self, settings: RunSettings) -> Job:
+        """Make the job, after checks of everything that can be refused.
+
+        Raises:
+            Alti2vError: As `train`.
+        """
+        recipe, devices = settings.recipe, self.processes.devices
+        if recipe.batch_size % devices:
+            raise UsageError(
+                f"--batch-size {recipe.batch_size} cannot be divided equally among {devices} devices"
+            )
+        is_cached = settings.cache_features
+        if is_cached and not (recipe.frozen_epochs or is_cut(recipe.train_from)):
+            raise UsageError("--cache-features needs frozen layers: give --train-from head, or --frozen-epochs")
+        if is_cached and devices > 1:
+            raise UsageError(f"--cache-features works with one device, and there are {devices}: omit it")
+        if self.config.tensorboard:
+            require_tensorboard()
+        check_shards(self.config.dataset, (*self.manifest.split("train"), *self.manifest.split("validation")))
+        job = Job(
+            run=self.config.run,
+            settings=settings,
+            manifest=self.manifest,
+            tags=self.tags,
+            validate_every=self.config.validate_every,
+            patience=self.config.patience,
+            checkpoint_s=self.config.checkpoint_s,
+            keep=self.config.keep,
+            tensorboard=self.config.tensorboard,
+            processes=self.processes,
         )
-    is_cached = settings.cache_features
-    if is_cached and not (recipe.frozen_epochs or is_cut(recipe.train_from)):
-        raise UsageError("--cache-features needs frozen layers: give --train-from head, or --frozen-epochs")
-    if is_cached and processes.devices > 1:
-        raise UsageError(f"--cache-features works with one device, and there are {processes.devices}: omit it")
-    if config.tensorboard:
-        require_tensorboard()
-    check_shards(config.dataset, (*manifest.split("train"), *manifest.split("validation")))
-    job = Job(
-        run=config.run,
-        settings=settings,
-        manifest=manifest,
-        tags=tags,
-        validate_every=config.validate_every,
-        patience=config.patience,
-        checkpoint_s=config.checkpoint_s,
-        keep=config.keep,
-        tensorboard=config.tensorboard,
-        processes=processes,
-    )
-    if is_cached and recipe.train_from != HEAD_ONLY and is_cut(recipe.train_from):
-        require_storable(job, recipe.train_from)
-    return job
+        if is_cached and recipe.train_from != HEAD_ONLY and is_cut(recipe.train_from):
+            require_storable(job, recipe.train_from)
+        return job
 
 
 def _is_done(finished: Mapping[str, Any], *, epochs: int, patience: int | None) -> bool:

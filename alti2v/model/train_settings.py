@@ -15,11 +15,9 @@ from alti2v.model.recipes import HEAD_ONLY, NO_AUGMENTATION, RECIPES, Head, Loss
 from alti2v.model.training.feature_cache import is_cut
 from alti2v.model.training.frozen_head import head_epochs
 from alti2v.model.training.job import RECIPE_OPTIONS, RunSettings
-from alti2v.storage.directory import (
-    DirectoryKind,
-    kind_of,
-    read_description,
-)
+from alti2v.numerals import counted
+from alti2v.storage.directory import DirectoryKind, kind_of, read_description
+from alti2v.storage.documents import fault_in_words
 from alti2v.storage.layout import RUN_FILE
 
 
@@ -63,9 +61,7 @@ def _read_settings(run: Path) -> RunSettings | None:
     try:
         return RunSettings.from_json(fields)
     except (AttributeError, KeyError, TypeError, ValueError, UsageError) as exc:
-        reason = f"no {exc}" if isinstance(exc, KeyError) else "a value of another type"
-        if isinstance(exc, ValueError | UsageError):
-            reason = str(exc)
+        reason = str(exc) if isinstance(exc, UsageError) else fault_in_words(exc)
         raise DamagedError(
             f"{run / RUN_FILE} is incomplete ({reason:.120}): train into another folder"
         ) from exc
@@ -151,7 +147,7 @@ def _require_same_training(run: Path, begun: RunSettings, settings: RunSettings,
     if begun.plan_hash != settings.plan_hash:
         removed = removed_since(Path(settings.dataset), manifest, begun.plan_hash)
         if removed is not None:
-            were = "1 post was" if removed == 1 else f"{removed:,} posts were"
+            were = counted(removed, "post was", "posts were")
             raise UsageError(
                 f"{run} was trained before {were} removed from {settings.dataset}, which is now version "
                 f"{manifest.edition}: choose another folder (--from {run} starts from what it learnt)"

@@ -136,6 +136,13 @@ def from_json(kind: type[_T], document: object, **known: Any) -> _T:  # noqa: AN
     return kind(**{**document, **known})
 
 
+def fault_in_words(exc: Exception) -> str:
+    """Describe what is wrong with a parsed JSON document, from the exception that its reading ended with."""
+    if isinstance(exc, ValueError):
+        return str(exc)
+    return f"no {exc}" if isinstance(exc, KeyError) else "a value of another type"
+
+
 def is_of(value: object, hint: Any) -> bool:  # noqa: ANN401, PLR0911 - a type; one line for each kind of it
     """Return whether a parsed JSON value has a type: also `X | None`, and containers of checked values."""
     origin, inner = get_origin(hint), get_args(hint)

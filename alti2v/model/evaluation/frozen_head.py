@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alti2v.dataset.manifest import Manifest, Shard
-from alti2v.errors import DamagedError
+from alti2v.errors import DamagedError, first_line
 from alti2v.model.arrays import Float32Array, Uint8Array
 from alti2v.model.evaluation.histograms import Histograms, add_predictions, empty_histograms, pool
 from alti2v.model.evaluation.metrics import Scores, equal_precision_recall_threshold, score_tags, summarise
@@ -95,8 +95,9 @@ def read_frozen_head(run: Path, *, tags: int) -> FrozenHead | None:
         if len(head.logits_bias) != tags:
             raise ValueError(f"{len(head.logits_bias)} tags, not {tags}")
     except _DAMAGE as exc:
-        reason = next(iter(str(exc).splitlines()), "")
-        raise DamagedError(f"{path} is damaged ({reason:.150}): remove it, and evaluate again") from exc
+        raise DamagedError(
+            f"{path} is damaged ({first_line(exc):.150}): remove it, and evaluate again"
+        ) from exc
     return head
 
 
@@ -148,8 +149,7 @@ def _stored(run: Path, head: FrozenHead, shard: Shard) -> Iterator[tuple[Float32
         if rows != shard.samples:
             raise ValueError(f"{rows} rows, not {shard.samples}")
     except (OSError, KeyError, IndexError, ValueError, pa.ArrowException) as exc:
-        reason = next(iter(str(exc).splitlines()), "")
         raise DamagedError(
-            f"{path} is missing or damaged ({reason:.150}): remove {run / FROZEN_HEAD_FILE}, "
+            f"{path} is missing or damaged ({first_line(exc):.150}): remove {run / FROZEN_HEAD_FILE}, "
             "and evaluate again without the frozen head"
         ) from exc

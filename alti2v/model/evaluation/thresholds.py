@@ -17,7 +17,7 @@ from alti2v.model.arrays import Float32Array, Float64Array
 from alti2v.model.evaluation.histograms import BINS, THRESHOLDS, Histograms, sums_from_above
 from alti2v.model.evaluation.metrics import threshold_bin
 from alti2v.model.options.choices import Rule
-from alti2v.storage.documents import require_version
+from alti2v.storage.documents import fault_in_words, require_version
 from alti2v.storage.layout import FORMAT_VERSION, THRESHOLDS_FILE
 from alti2v.storage.publish import publish_json, read_json
 
@@ -135,11 +135,8 @@ def read_thresholds(folder: Path) -> TunedThresholds | None:
             images=_count(value["images"]),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
-        reason = f"no {exc}" if isinstance(exc, KeyError) else "a value of another type"
-        if isinstance(exc, ValueError):
-            reason = str(exc)
         raise DamagedError(
-            f"{file} does not hold thresholds ({reason:.120}): remove it, or train again"
+            f"{file} does not hold thresholds ({fault_in_words(exc):.120}): remove it, or train again"
         ) from exc
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.errors import UsageError
+from alti2v.errors import UsageError, first_line
 from alti2v.model import backend
 from alti2v.model.network.backbones import PLAIN, application, load_weights, preprocessing
 from alti2v.model.options.choices import PRECISIONS
@@ -140,10 +140,9 @@ def _trunk(architecture: Architecture, images: Any) -> Any:  # noqa: ANN401 - Ke
     try:
         return builder(include_top=False, weights=None, input_tensor=x)
     except ValueError as exc:
-        reason = next(iter(str(exc).splitlines()), "")
         raise UsageError(
             f"--backbone {architecture.backbone} does not take pictures of {architecture.size} px "
-            f"({reason:.120}): build the dataset with a larger --size"
+            f"({first_line(exc):.120}): build the dataset with a larger --size"
         ) from exc
 
 

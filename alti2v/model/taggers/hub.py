@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from alti2v.errors import DamagedError, RemoteError, UsageError
+from alti2v.errors import DamagedError, RemoteError, UsageError, first_line
 from alti2v.model.onnx.contract import REPORT_FILE
 from alti2v.model.taggers.families import by_hand
 from alti2v.model.taggers.folder import recognised
@@ -259,7 +259,7 @@ def _unreachable(name: str, exc: Exception) -> RemoteError:
             f"{name}: the hub answers with the status {status}, {missing}: check the name and HF_ENDPOINT, or "
             "run it again later"
         )
-    reason = next(iter(str(exc).splitlines()), type(exc).__name__)
+    reason = first_line(exc) or type(exc).__name__
     return RemoteError(f"{name}: the hub does not answer ({reason:.120}), {missing}: run it again later")
 
 

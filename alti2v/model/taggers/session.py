@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.errors import DamagedError
+from alti2v.errors import DamagedError, first_line
 from alti2v.model.arrays import Float32Array, Uint8Array
 from alti2v.model.onnx import runtime
 from alti2v.model.taggers.description import ModelDescription, ModelInput
@@ -157,7 +157,7 @@ def _run(session: Any, wanted: Sequence[str], part: Uint8Array, takes: ModelInpu
 
 def _reason(exc: Exception, file: Path) -> str:
     """Return the first line of an error of onnxruntime, without its codes and the path of the model."""
-    line = next(iter(str(exc).splitlines()), "") or type(exc).__name__
+    line = first_line(exc) or type(exc).__name__
     if line.startswith(
         "[ONNXRuntimeError]"
     ):  # "[ONNXRuntimeError] : 1 : FAIL : Load model from ... failed: ..."

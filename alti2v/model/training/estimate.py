@@ -22,7 +22,7 @@ from alti2v.model.data.read_errors import reading_errors
 from alti2v.model.data.shards import ReadFailure
 from alti2v.model.network.build import Network, freeze_before
 from alti2v.model.training.compiled_model import build_for, prepare
-from alti2v.model.training.feature_cache import cut, is_storable
+from alti2v.model.training.feature_cache import CutNetwork, cut, is_storable
 from alti2v.model.training.frozen_head import compile_head, head_epochs
 from alti2v.model.training.job import Job
 
@@ -125,9 +125,7 @@ def measure_rates(job: Job, measurements: Measurements = QUICK_MEASUREMENTS) -> 
     parts = cut(network)
     head_rate = None
     if job.recipe.head_start:
-        compile_head(parts.head, job, steps=1)
-        features = np.asarray(parts.trunk.predict_on_batch(images))
-        head_rate = measurements.step_rate(parts.head.train_on_batch, features, labels)
+        head_rate = _rate_of_head(job, parts, images, labels, measurements)
     compiled = prepare(job, network, job.phases[-1])
     return Rates(
         input=input_rate,
@@ -198,21 +196,24 @@ def estimate_training(job: Job, measurements: Measurements = MEASUREMENTS) -> Tr
 
 
 def _head_start(
-    job: Job,
-    network: Network,
-    images: Uint8Array,
-    labels: Float32Array,
-    measurements: Measurements,
+    job: Job, network: Network, images: Uint8Array, labels: Float32Array, measurements: Measurements
 ) -> tuple[int, float]:
     """Number of pictures that a head start reads, and the seconds that it computes; 0 without one."""
     if not job.recipe.head_start:
         return 0, 0.0
     parts, pictures = cut(network), job.manifest.total
-    compile_head(parts.head, job, steps=1)
-    features = np.asarray(parts.trunk.predict_on_batch(images))
-    head_rate = measurements.step_rate(parts.head.train_on_batch, features, labels)
+    head_rate = _rate_of_head(job, parts, images, labels, measurements)
     passes = head_epochs(job.train_samples) * job.train_samples / head_rate
     return pictures, pictures / measurements.step_rate(parts.trunk.predict_on_batch, images) + passes
+
+
+def _rate_of_head(
+    job: Job, parts: CutNetwork, images: Uint8Array, labels: Float32Array, measurements: Measurements
+) -> float:
+    """Measure how many samples per second the head of a head start learns from."""
+    compile_head(parts.head, job, steps=1)
+    features = np.asarray(parts.trunk.predict_on_batch(images))
+    return measurements.step_rate(parts.head.train_on_batch, features, labels)
 
 
 def _measured_input(job: Job, measurements: Measurements) -> tuple[tuple[Uint8Array, Any, Float32Array], float]:

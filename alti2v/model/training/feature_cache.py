@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alti2v.dataset.manifest import Shard
-from alti2v.errors import DamagedError, UsageError
+from alti2v.errors import DamagedError, UsageError, first_line
 from alti2v.model import backend
 from alti2v.model.arrays import Int64Array
 from alti2v.model.data.pipeline import drop_padding, multi_hot, ready, shard_pictures
@@ -243,9 +243,8 @@ def _read(job: Job, shard: Shard, first: str, *, epoch: int) -> tuple[npt.NDArra
     try:
         table = pq.read_table(file, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as exc:
-        reason = next(iter(str(exc).splitlines()), "")
         raise DamagedError(
-            f"{file} is damaged ({reason:.150}): remove it, and run the same command again"
+            f"{file} is damaged ({first_line(exc):.150}): remove it, and run the same command again"
         ) from exc
     order = row_order(job.settings.seed, epoch, shard.name.number, len(table))
     table = table.take(order)

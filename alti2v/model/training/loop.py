@@ -6,7 +6,7 @@ import contextlib
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -108,11 +108,8 @@ class _Loop:
         progress: ProgressHook,
         clock: Callable[[], float],
     ) -> None:
-        self._job = job
-        self._compiled = compiled
-        self._position = position
-        self._progress = progress
-        self._clock = clock
+        self._job, self._compiled, self._position = job, compiled, position
+        self._progress, self._clock = progress, clock
         self._now_s = self._saved_s = clock()
         self._has_features: set[str] = set()  # by the layer that the network is cut in front of
 
@@ -241,34 +238,24 @@ class _Loop:
                 f"each of the {job.phases[self._position.stage].epochs} epochs that use them saves about "
                 f"{passed_s * job.train_samples / computed:,.0f} s"
             )
-        self._progress(
-            Progress(
-                stage="features",
-                done=job.train_samples,
-                total=job.train_samples,
-                unit="pictures",
-                milestone=line,
-            )
-        )
+        done = job.train_samples
+        self._progress(Progress(stage="features", done=done, total=done, unit="pictures", milestone=line))
 
     def _report_step(self) -> None:
         """Report progress inside an epoch."""
         job, position = self._job, self._position
         epoch, step = divmod(position.step - 1, job.steps_per_epoch)
         seen = min((step + 1) * job.recipe.batch_size, job.train_samples)
-        self._progress(
-            Progress(
-                stage="training",
-                done=position.step,
-                total=job.steps,
-                unit="steps",
-                counts={
-                    "epoch": f"{epoch + 1}/{job.recipe.epochs}",
-                    "loss": round(position.loss_sum / seen, 4),
-                    "samples/s": round(seen / self._epoch_s(), 1),
-                },
-            )
-        )
+        counts: dict[str, str | float] = {
+            "epoch": f"{epoch + 1}/{job.recipe.epochs}",
+            "loss": round(position.loss_sum / seen, 4),
+            "samples/s": round(seen / self._epoch_s(), 1),
+        }
+        self._progress(replace(self._progress_now, counts=counts))
+
+    @property
+    def _progress_now(self) -> Progress:
+        return Progress(stage="training", done=self._position.step, total=self._job.steps, unit="steps")
 
     def _end_epoch(self, epoch: int) -> Validation | None:
         """Validate if it is due, keep the network if it is the best so far, and log the epoch."""
@@ -301,15 +288,8 @@ class _Loop:
             publish_bytes(job.run / LOG_FILE, log_csv(position.log))
         if job.processes.is_first and job.tensorboard:
             log_epoch(job.run / TENSORBOARD_DIR, position.log[-1], validation, self._examples(validation))
-        self._progress(
-            Progress(
-                stage="training",
-                done=position.step,
-                total=job.steps,
-                unit="steps",
-                milestone=epoch_line(position.log, epochs=job.recipe.epochs),
-            )
-        )
+        line = epoch_line(position.log, epochs=job.recipe.epochs)
+        self._progress(replace(self._progress_now, milestone=line))
         return validation
 
     def _examples(self, validation: Validation | None) -> tuple[Network, Batch, Sequence[Tag]] | None:
