@@ -34,9 +34,15 @@ class Stop:
         """True if nothing new should be started."""
         return self._event.is_set()
 
-    def request(self) -> None:
+    def request(self, interrupt: KeyboardInterrupt | None = None) -> None:
         """Finish what is in flight, and start nothing new."""
+        self.interrupt = interrupt
         self._event.set()
+
+    def raise_interrupt(self) -> None:
+        """Raise the exception of the signal that requested the stop, if one did."""
+        if self.interrupt is not None:
+            raise self.interrupt
 
     def check(self) -> None:
         """Raise if the crawl is stopping.

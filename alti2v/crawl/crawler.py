@@ -14,7 +14,6 @@ import logging
 import signal
 import time
 from collections.abc import Sequence
-from random import Random
 from typing import Any
 
 from alti2v.crawl.boards.danbooru import Danbooru
@@ -111,8 +110,8 @@ def _run(
     begun_s = time.monotonic()
     run = _Run(config, net, ledger, progress, log)
     try:
-        if not asyncio.run(run.main()):
-            raise run.interrupt
+        asyncio.run(run.main())
+        run.stop.raise_interrupt()
         new = ledger.posts.counts().stored - stored_before
         return run.report(new=new, seconds=time.monotonic() - begun_s)
     finally:
@@ -147,14 +146,14 @@ class _Run:
         self._writer = StoreWriter(config.store, ledger, shard_bytes=config.shard_bytes)
         self._board: Board | None = None
         self._missing: list[str] = []
-        self._stop = Stop()
+        self.stop = Stop()
         self._downloads: Downloads | None = None
         self._pipeline: DownloadPipeline | None = None
         self._upload = None if config.url is None else StoreUpload(config.store, open_remote(config.url))
         self._tar_uploads: TarUploads | None = None
 
-    async def main(self) -> bool:
-        """Crawl; return False if interrupted.
+    async def main(self) -> None:
+        """Crawl.
 
         A first Ctrl-C, or a cancellation, finishes what is in flight and comes soon; a second does not wait.
         """
@@ -162,12 +161,6 @@ class _Run:
             await run_until_stopped(self._crawl(), interrupt=self._interrupt)
         finally:
             self._thread.close()
-        return not self._stop.is_requested
-
-    @property
-    def interrupt(self) -> KeyboardInterrupt:
-        """Exception of the signal that ended the run."""
-        return self._stop.interrupt or KeyboardInterrupt()
 
     def close(self) -> None:
         """Close the open tar file."""
@@ -217,7 +210,7 @@ class _Run:
             self._downloads = downloads
             loading = asyncio.create_task(asyncio.to_thread(load))  # while the worker process starts
             try:
-                if self._stop.is_requested:
+                if self.stop.is_requested:
                     downloads.stop()
                 await self._list_and_download(downloads)
                 self._report_avif()
@@ -239,7 +232,7 @@ class _Run:
             thread=self._thread,
             ledger=self._ledger,
             commit=self._commit,
-            stop=self._stop,
+            stop=self.stop,
             on_batch=self._on_batch,
         )
         heartbeat = asyncio.create_task(self._display.beat())
@@ -262,13 +255,7 @@ class _Run:
 
     async def _open_api(self, downloads: Downloads) -> Api:
         config = self._config
-        requests = ApiRequests(
-            client=downloads,
-            policy=config.retry,
-            rng=Random(config.seed),  # noqa: S311 - jitter
-            sleep=self._stop.sleep,
-            key=self._net.key,
-        )
+        requests = ApiRequests(config, downloads, self.stop.sleep, self._net.key)
         base = base_url(config.board)
         dialect = config.dialect or known_dialect(base) or stored_dialect(config.store)
         if dialect is None:
@@ -371,7 +358,7 @@ class _Run:
         if self._pipeline is not None:
             self._pipeline.wake()
         self._on_batch(counts)
-        self._stop.check()
+        self.stop.check()
 
     def _on_batch(self, counts: PostCounts) -> None:
         if self._writer.sealed and self._tar_uploads is not None:
@@ -380,14 +367,13 @@ class _Run:
 
     def _on_progress(self, progress: Progress) -> None:
         self._progress(progress)
-        self._stop.check()
+        self.stop.check()
 
     def _interrupt(self, number: signal.Signals) -> None:
         self._display.say(
             "interrupted: finishing what is in flight; Ctrl-C again stops at once, and nothing is lost"
         )
-        self._stop.interrupt = interrupt_of(number)
-        self._stop.request()
+        self.stop.request(interrupt_of(number))
         if self._downloads is not None:
             self._downloads.stop()
         if self._pipeline is not None:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 
 from alti2v.crawl.boards.known import board_of
 from alti2v.crawl.boards.protocol import Board, Conditions, Dialect
@@ -107,13 +106,7 @@ async def _counts_below(
         )
 
     async with make_downloads(crawl, net, on_pause=say, on_notice=say) as downloads:
-        requests = ApiRequests(
-            client=downloads,
-            policy=crawl.retry,
-            rng=Random(crawl.seed),  # noqa: S311 - jitter
-            sleep=asyncio.sleep,
-            key=net.key,
-        )
+        requests = ApiRequests(crawl, downloads, asyncio.sleep, net.key)
         for border in (*borders, None):
             if border == 0:
                 found.append(0)

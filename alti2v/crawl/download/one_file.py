@@ -8,11 +8,12 @@ from random import Random
 from alti2v.crawl.boards.protocol import Skip
 from alti2v.crawl.boards.values import url_extension
 from alti2v.crawl.download.interface import FileRules
+from alti2v.crawl.download.validate import failed
 from alti2v.crawl.http.client import Client
 from alti2v.crawl.http.config import PRODUCT
 from alti2v.crawl.http.memory_budget import Reservation
 from alti2v.crawl.http.results import Purpose, Received
-from alti2v.crawl.http.retry import HEALABLE, FailKind, GiveUp, RetryPolicy, decide
+from alti2v.crawl.http.retry import HEALABLE, FailKind, RetryPolicy, retry_delay_s
 from alti2v.crawl.store.ledger.outcomes import Outcome
 from alti2v.crawl.store.post_json import FileRequest, ReceivedFile
 from alti2v.records import Status
@@ -72,22 +73,16 @@ async def fetch(
             reservation.release()
             if failure.kind is FailKind.HOST_DOWN:
                 return None
-            decision = decide(failure, tries=tries, policy=policy, rng=rng, is_last=is_last)
-            if isinstance(decision, GiveUp):
+            delay_s = retry_delay_s(failure, tries=tries, policy=policy, rng=rng, is_last=is_last)
+            if delay_s is None:
                 break
-            await sleep(decision.delay_s)
+            await sleep(delay_s)
         if failure.kind is FailKind.ROBOTS:
             return _skipped(Skip.ROBOTS, error=failure.message, attempts=request.attempts)
         passed_over = passed_over or (failure.kind.value if failure.kind in HEALABLE else "")
         tries = 0  # a listed sample that cannot be had: try the original
     assert failure is not None
-    return Outcome(
-        status=Status.FAILED,
-        reason=passed_over or failure.kind.value,  # a passing failure of either is worth another run
-        error=failure.message,
-        attempts=attempts,
-        http_status=failure.status,
-    )
+    return failed(failure, attempts=attempts, passed_over=passed_over)
 
 
 def addresses(request: FileRequest, rules: FileRules) -> tuple[str, ...]:

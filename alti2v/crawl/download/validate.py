@@ -7,7 +7,7 @@ import zlib
 from dataclasses import replace
 from random import Random
 
-from alti2v.crawl.http.retry import HEALABLE, FailedTry, FailKind, GiveUp, RetryPolicy, decide
+from alti2v.crawl.http.retry import HEALABLE, FailedTry, FailKind, RetryPolicy, retry_delay_s
 from alti2v.crawl.store.ledger.outcomes import Outcome, Pending
 from alti2v.crawl.store.post_json import FileRequest, ReceivedFile, Stored
 from alti2v.crawl.store.writer import FetchedFile, MissingFile
@@ -45,18 +45,12 @@ def validate(
     tries = 1 + result.has_mismatched if is_mismatch else result.tries
     request = pending.request
     is_sample = request.file_url is not None and result.requested != request.file_url
-    decision = decide(stored, tries=tries, policy=policy, rng=rng, is_last=not is_sample)
-    if isinstance(decision, GiveUp) and is_sample:  # what is there is no sample: try the original
+    delay_s = retry_delay_s(stored, tries=tries, policy=policy, rng=rng, is_last=not is_sample)
+    if delay_s is None and is_sample:  # what is there is no sample: try the original
         passed_over = stored.kind.value if stored.kind in HEALABLE else ""
         return replace(request, attempts=result.attempts, sample_url=None, passed_over=passed_over)
-    if isinstance(decision, GiveUp):
-        outcome = Outcome(
-            status=Status.FAILED,
-            reason=result.passed_over or stored.kind.value,
-            error=stored.message,
-            attempts=result.attempts,
-            http_status=stored.status,
-        )
+    if delay_s is None:
+        outcome = failed(stored, attempts=result.attempts, passed_over=result.passed_over)
         return MissingFile(pending=pending, outcome=outcome)
     return replace(
         request,
@@ -64,9 +58,20 @@ def validate(
         # The same address again: a sample that does not exist is not requested twice.
         sample_url=request.sample_url if result.requested == request.sample_url else None,
         tries=result.tries,
-        wait_s=decision.delay_s,
+        wait_s=delay_s,
         has_mismatched=result.has_mismatched or is_mismatch,
         passed_over=result.passed_over,
+    )
+
+
+def failed(failure: FailedTry, *, attempts: int, passed_over: str) -> Outcome:
+    """Return the outcome of a post without a file; a passing failure of its sample is worth another run."""
+    return Outcome(
+        status=Status.FAILED,
+        reason=passed_over or failure.kind.value,
+        error=failure.message,
+        attempts=attempts,
+        http_status=failure.status,
     )
 
 

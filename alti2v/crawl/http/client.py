@@ -373,7 +373,7 @@ class Client:
                 message = outcome.message if isinstance(outcome, FailedTry) else ""
                 host.give_up(f"{host.origin}/robots.txt cannot be read ({message})", Purpose.FILE)
                 return
-            await self._sleep(min(self._config.retry.ceiling_s, self._config.retry.base_s * 2 ** (tries - 1)))
+            await self._sleep(self._config.retry.longest_delay_s(tries))
         text = outcome.body.decode("utf-8", "replace") if isinstance(outcome, Received) else ""
         host.robots = Protego.parse(text)
         host.obey_crawl_delay(host.robots.crawl_delay(PRODUCT) or 0.0)

@@ -144,23 +144,15 @@ class RetryPolicy:
         for name in ("base_s", "ceiling_s", "throttle_s", "longest_pause_s", "rest_s"):
             require_between(f"{name} (seconds)", getattr(self, name), 0, 10**9)
 
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """Try again after `delay_s` seconds."""
-
-    delay_s: float
+    def longest_delay_s(self, tries: int) -> float:
+        """Return the maximum of the back-off after a number of tries."""
+        return min(self.ceiling_s, self.base_s * 2.0 ** (tries - 1))
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """Record the failure."""
-
-
-def decide(
+def retry_delay_s(
     failure: FailedTry, *, tries: int, policy: RetryPolicy, rng: Random, is_last: bool = True
-) -> Retry | GiveUp:
-    """Decide what to do after `tries` tries, the last of which failed.
+) -> float | None:
+    """Return how long to wait after `tries` tries, the last of which failed; None to record the failure.
 
     Args:
         failure: Failure of the last try.
@@ -170,13 +162,11 @@ def decide(
         is_last: False if another address of the same file is left to try.
     """
     if failure.kind not in _TRIES:
-        return GiveUp()
+        return None
     allowed = min(policy.tries, _TRIES[failure.kind] or policy.tries)
     if not is_last and may_be_of_the_file(failure):
         allowed = min(allowed, _TRIES_BEFORE_ANOTHER)
-    if tries >= allowed:
-        return GiveUp()
-    return Retry(rng.uniform(0, min(policy.ceiling_s, policy.base_s * 2 ** (tries - 1))))
+    return None if tries >= allowed else rng.uniform(0, policy.longest_delay_s(tries))
 
 
 def pause_s(retry_after: str | None, *, now: float, pauses: int, policy: RetryPolicy) -> float:

@@ -10,7 +10,6 @@ import logging
 import signal
 from collections.abc import Sequence
 from dataclasses import replace
-from random import Random
 
 from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.danbooru_tags import TagSite
@@ -56,8 +55,7 @@ def fetch_missing(
     """
     run = _Requests(config, ledger, writer, log, progress)
     asyncio.run(run.main())
-    if run.stop.is_requested:
-        raise run.stop.interrupt or KeyboardInterrupt
+    run.stop.raise_interrupt()
     return tuple(run.missing)
 
 
@@ -139,12 +137,7 @@ class _Requests:
         await pipeline.run()
 
     async def _ask(self, downloads: Downloads, site: TagSite) -> None:
-        requests = ApiRequests(
-            client=downloads,
-            policy=self._crawl.retry,
-            rng=Random(self._crawl.seed),  # noqa: S311 - jitter
-            sleep=self.stop.sleep,
-        )
+        requests = ApiRequests(self._crawl, downloads, self.stop.sleep)
         board = Danbooru(site.base)
         api = Api(
             board=board,
@@ -171,8 +164,7 @@ class _Requests:
 
     def _interrupt(self, number: signal.Signals) -> None:
         self._display.say("interrupted: finishing what is in flight; Ctrl-C again stops at once")
-        self.stop.interrupt = interrupt_of(number)
-        self.stop.request()
+        self.stop.request(interrupt_of(number))
         if self._downloads is not None:
             self._downloads.stop()
         if self._pipeline is not None:

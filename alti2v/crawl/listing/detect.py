@@ -22,10 +22,9 @@ async def detect(base: str, requests: ApiRequests) -> Dialect:
         UsageError: It is not a board of either dialect, or its address is not public.
     """
     answers: list[Refusal | Unreadable | FailedTry] = []
-    policy = requests.policy
-    for attempt in range(policy.tries):
+    for attempt in range(requests.tries):
         if attempt:
-            await requests.sleep(min(policy.ceiling_s, policy.base_s * 2 ** (attempt - 1)))
+            await requests.pause(attempt)
         answers = []
         for dialect in Dialect:
             answer = await _one_post(board_of(base, dialect), requests)

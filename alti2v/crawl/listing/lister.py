@@ -139,8 +139,7 @@ def _commit_listing(api: Api, listing: ListingState) -> None:
 async def _confirm_end(api: Api, query: ListingQuery, listing: ListingState) -> ListingState:
     """Compare what is recorded with the board's own counts, to see whether this is the end."""
     if listing.doubts:
-        policy = api.requests.policy
-        await api.requests.sleep(min(policy.ceiling_s, policy.base_s * 2**listing.doubts))
+        await api.requests.pause(1 + listing.doubts)
     low = None if api.board.takes_lower_bound or listing.by_page else query.conditions.min_id
     uncounted = 0 if low is None else await _missing_below(api, query, low, listing.top) or 0
     differences = [await _missing_below(api, query, bound, listing.top) for bound in bounds_to_count(listing)]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
 
 from alti2v.crawl.boards.protocol import Refusal, Unreadable, Wall
+from alti2v.crawl.config import CrawlConfig
 from alti2v.crawl.http.api_key import ApiKey
 from alti2v.crawl.http.interface import ApiClient
-from alti2v.crawl.http.retry import FailedTry, FailKind, GiveUp, RetryPolicy, decide, kind_of_status
+from alti2v.crawl.http.retry import FailedTry, FailKind, kind_of_status, retry_delay_s
 from alti2v.crawl.listing.missing_key import key_advice, wants_key
 
 T = TypeVar("T")
@@ -19,23 +19,37 @@ MAX_API_BYTES = 16 * 1024 * 1024  # 1000 posts are about 1 MB
 _KINDS_OF_PROXIES = frozenset({FailKind.HTTP_5XX, FailKind.FORBIDDEN})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiRequests:
     """Requests to the API of one board.
 
-    Attributes:
+    Args:
+        config: Configuration of the crawl, with its rule of retries.
         client: Sends single requests.
-        policy: Decides on retries.
-        rng: Randomness of the back-off.
         sleep: Waits for a number of seconds.
         key: API key that `client` sends to the board's host; None if it has none.
+
+    Attributes:
+        client: See above.
+        tries: Requests for one address.
     """
 
-    client: ApiClient
-    policy: RetryPolicy
-    rng: Random
-    sleep: Callable[[float], Awaitable[None]]
-    key: ApiKey | None = None
+    def __init__(
+        self,
+        config: CrawlConfig,
+        client: ApiClient,
+        sleep: Callable[[float], Awaitable[None]],
+        key: ApiKey | None = None,
+    ) -> None:
+        self.client = client
+        self.tries = config.retry.tries
+        self._policy = config.retry
+        self._rng = Random(config.seed)  # noqa: S311 - jitter
+        self._sleep = sleep
+        self._key = key
+
+    async def pause(self, tries: int) -> None:
+        """Wait as long as at most after a number of failed tries."""
+        await self._sleep(self._policy.longest_delay_s(tries))
 
     async def send(self, urls: tuple[str, ...], read: Callable[[bytes, int], T]) -> T | FailedTry:
         """Send a request; repeat it after a failure, a temporary refusal, or an unreadable answer.
@@ -55,12 +69,12 @@ class ApiRequests:
             failure = _as_failure(answer)
             if failure is None:
                 return answer
-            decision = decide(failure, tries=tries, policy=self.policy, rng=self.rng)
-            if isinstance(decision, GiveUp):
+            delay_s = retry_delay_s(failure, tries=tries, policy=self._policy, rng=self._rng)
+            if delay_s is None:
                 return answer
             if not isinstance(answer, FailedTry):
                 url = next(forms)
-            await self.sleep(decision.delay_s)
+            await self._sleep(delay_s)
 
     async def send_once(self, url: str, read: Callable[[bytes, int], T]) -> T | FailedTry:
         """Send a request once."""
@@ -69,7 +83,7 @@ class ApiRequests:
             return received
         answer = read(received.body, received.status)
         if isinstance(answer, Refusal | Unreadable) and wants_key(answer, status=received.status):
-            message = key_advice(url, answer, status=received.status, key=self.key)
+            message = key_advice(url, answer, status=received.status, key=self._key)
             return FailedTry(kind=FailKind.UNAUTHORIZED, message=message, status=received.status)
         # The status is checked after the body: a page in place of an answer may be a guard's or a proxy's.
         if isinstance(answer, Unreadable) and (kind := kind_of_status(received.status)) in _KINDS_OF_PROXIES:
