@@ -5,58 +5,25 @@ Two passes: the first counts, and picks pictures to show; the second finds the m
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from alti2v.dataset.explore.counts import ASPECTS, COLUMNS, TAG_COLUMNS, Counts, Ints
 from alti2v.dataset.explore.duplicate_groups import batches, duplicate_groups
 from alti2v.dataset.explore.samples import PictureAt, SampleOfRows, Sheet
 from alti2v.dataset.manifest import Manifest, check_labels, read_manifest, read_vocabulary
-from alti2v.dataset.plan.vocabulary import CATEGORIES
 from alti2v.errors import UsageError
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Progress, ProgressHook, Tag, composed, ignore_progress
 from alti2v.storage.layout import MANIFEST_FILE, SPLITS, TAGS_FILE, parse_shard_name
 from alti2v.storage.location import Address, local_copies, open_location
 from alti2v.storage.order import distinct, random_order
-
-_MANY = 300  # last bin of the histogram of tags per picture: this number or more
-_TOGETHER = 100  # number of most frequent tags whose pairs are counted
-_TAG_COLUMNS = tuple(category.tags_column for category in CATEGORIES)
-_FACTS = (
-    *("id", "offset", "size", "labels", "group_id", "rating", "source", "created_at"),
-    *("width", "height", "source_width", "source_height"),
-)
-# Host of a URL, without "www.".
-_HOST = r"^https?://(?:www\.)?(?P<host>[^/:?#\s]+)"
-ASPECT_EDGES = tuple(step / 8 for step in range(-16, 17))  # log2 of width / height
-# Usual aspects (width, height), narrow to wide.
-ASPECTS = (
-    (1, 3),
-    (1, 2),
-    (9, 16),
-    (2, 3),
-    (3, 4),
-    (4, 5),
-    (1, 1),
-    (5, 4),
-    (4, 3),
-    (3, 2),
-    (16, 9),
-    (2, 1),
-    (3, 1),
-)
-_LOG_ASPECTS = np.log([width / height for width, height in ASPECTS])
-SIZE_EDGES = tuple(step / 2 for step in range(-12, 15))  # log2 of megapixels
-
-_Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +88,9 @@ class DatasetStats:
         labels_per_picture: Position i: number of pictures with i tags of the vocabulary; the last position:
             with at least as many.
         tags_per_picture: The same for all tags, in the vocabulary or not.
-        sizes: Number of pictures by megapixels of the stored picture, between 2 ** `SIZE_EDGES`.
-        aspects: Number of pictures by width / height of the stored picture, between 2 ** `ASPECT_EDGES`.
-        buckets: Number of pictures of the dataset by the nearest aspect of `ASPECTS`; empty if all are squares.
+        sizes: Number of pictures by megapixels of the stored picture, between 2 ** `counts.SIZE_EDGES`.
+        aspects: Number of pictures by width / height of the stored picture, between 2 ** `counts.ASPECT_EDGES`.
+        buckets: Number of pictures of the dataset by the nearest of `counts.ASPECTS`; empty if all are squares.
         enlarged: Number of pictures that were smaller than those of the dataset in both directions.
         ratings, hosts: Number of pictures by rating and by host of `source`, most frequent first.
         years: Number of pictures by year of posting, in order.
@@ -195,11 +162,10 @@ def dataset_stats(config: StatsConfig, *, progress: ProgressHook = ignore_progre
 def _counted(
     config: StatsConfig, tables: Path, manifest: Manifest, vocabulary: Sequence[Tag], progress: ProgressHook
 ) -> DatasetStats:
-    counts = _Counts.empty(len(vocabulary))
+    counts = Counts(len(vocabulary))
     picks = {tag: SampleOfRows(config.sheet) for tag in ("", *config.tags)}
-    columns = (*_FACTS, *_TAG_COLUMNS)
     total, done = manifest.total, 0
-    for split, shard, rows in batches(tables, manifest, columns):
+    for split, shard, rows in batches(tables, manifest, ("offset", "size", *COLUMNS)):
         check_labels(tables / parse_shard_name(shard).metadata, rows, tags=len(vocabulary))
         counts.add(split, rows, manifest.image.size)
         order = random_order(rows["id"].to_numpy(), config.seed)
@@ -211,87 +177,12 @@ def _counted(
         if tag and not pick.total:
             raise UsageError(f"no picture of {config.dataset} has the tag {tag!r}: check its spelling")
     sizes, groups = duplicate_groups(
-        tables,
-        manifest,
-        distinct(np.concatenate([*counts.followers, _NONE])),
-        at_most=config.groups,
-        seed=config.seed,
+        tables, manifest, distinct(counts.followed_groups), at_most=config.groups, seed=config.seed
     )
     return _result(config, manifest, vocabulary, counts, picks, sizes, groups)
 
 
-_NONE = np.empty(0, np.int64)
-
-
-@dataclass(slots=True)
-class _Counts:
-    """Counters of the first pass."""
-
-    tags: npt.NDArray[np.int64]  # (splits, vocabulary)
-    together: npt.NDArray[np.float64]
-    labels_per_picture: _Ints
-    tags_per_picture: _Ints
-    sizes: _Ints
-    aspects: _Ints
-    buckets: _Ints
-    enlarged: int
-    ratings: Counter[str]
-    years: Counter[int]
-    hosts: Counter[str]
-    ids: tuple[int, int]
-    followers: list[_Ints]  # group of each picture that is not the first of its group
-
-    @classmethod
-    def empty(cls, tags: int) -> _Counts:
-        top = min(tags, _TOGETHER)
-        return cls(
-            tags=np.zeros((len(SPLITS), tags), np.int64),
-            together=np.zeros((top, top)),
-            labels_per_picture=np.zeros(_MANY + 1, np.int64),
-            tags_per_picture=np.zeros(_MANY + 1, np.int64),
-            sizes=np.zeros(len(SIZE_EDGES) - 1, np.int64),
-            aspects=np.zeros(len(ASPECT_EDGES) - 1, np.int64),
-            buckets=np.zeros(len(ASPECTS), np.int64),
-            enlarged=0,
-            ratings=Counter(),
-            years=Counter(),
-            hosts=Counter(),
-            ids=(np.iinfo(np.int64).max, 0),
-            followers=[],
-        )
-
-    def add(self, split: str, rows: pa.Table, side_px: int) -> None:
-        self._add_labels(split, rows["labels"].combine_chunks())
-        self.tags_per_picture += _histogram(np.sum([_lengths(rows[name]) for name in _TAG_COLUMNS], axis=0))
-        width, height = (np.maximum(rows[f"source_{name}"].to_numpy(), 1) for name in ("width", "height"))
-        self.sizes += _between(np.log2(width.astype(np.float64) * height / 1e6), SIZE_EDGES)
-        self.aspects += _between(np.log2(width / height), ASPECT_EDGES)
-        shape = rows["width"].to_numpy() / np.maximum(rows["height"].to_numpy(), 1)
-        nearest = np.abs(np.log(np.maximum(shape, 1e-6))[:, np.newaxis] - _LOG_ASPECTS).argmin(axis=1)
-        self.buckets += np.bincount(nearest, minlength=len(ASPECTS))
-        self.enlarged += int((np.maximum(width, height) < side_px).sum())
-        self.ratings.update(_valued(rows["rating"]))
-        self.years.update(_valued(pc.year(rows["created_at"])))
-        hosts = pc.extract_regex(pc.utf8_lower(rows["source"]), _HOST)
-        self.hosts.update(_valued(pc.struct_field(hosts, "host")))
-        ids, groups = rows["id"].to_numpy(), rows["group_id"].to_numpy()
-        self.ids = (min(self.ids[0], int(ids.min())), max(self.ids[1], int(ids.max())))
-        self.followers.append(groups[groups != ids])
-
-    def _add_labels(self, split: str, labels: pa.ListArray) -> None:
-        lengths, flat = _lengths(labels), labels.flatten().to_numpy()
-        self.tags[SPLITS.index(split)] += np.bincount(flat, minlength=self.tags.shape[1])
-        self.labels_per_picture += _histogram(lengths)
-        carries = np.zeros((len(self.together), len(lengths)), np.bool_)
-        is_top = flat < len(self.together)
-        carries[flat[is_top], np.repeat(np.arange(len(lengths)), lengths)[is_top]] = True
-        # Not as a product of matrices: BLAS would spread it over threads, which wait for one another.
-        bits = np.packbits(carries, axis=1)
-        for tag, of_tag in enumerate(bits):
-            self.together[tag] += np.bitwise_count(bits & of_tag).sum(1, dtype=np.int64)
-
-
-def _buckets(counts: _Ints) -> Mapping[str, int]:
+def _buckets(counts: Ints) -> Mapping[str, int]:
     names = (f"{width}:{height}" for width, height in ASPECTS)
     return {name: count for name, count in zip(names, counts.tolist(), strict=True) if count}
 
@@ -300,7 +191,7 @@ def _result(
     config: StatsConfig,
     manifest: Manifest,
     vocabulary: Sequence[Tag],
-    counts: _Counts,
+    counts: Counts,
     picks: Mapping[str, SampleOfRows],
     group_sizes: Mapping[int, int],
     groups: tuple[tuple[PictureAt, ...], ...],
@@ -332,8 +223,8 @@ def _result(
         hosts=dict(counts.hosts.most_common()),
         undated=total - counts.years.total(),
         unsourced=total - counts.hosts.total(),
-        first_id=counts.ids[0],
-        last_id=counts.ids[1],
+        first_id=counts.first_id,
+        last_id=counts.last_id,
         together=tuple(tuple(row) for row in counts.together.astype(np.int64).tolist()),
         pairs=_pairs(counts.together, vocabulary, total),
         outcomes=manifest.outcomes,
@@ -364,10 +255,10 @@ def _pairs(together: npt.NDArray[np.float64], tags: Sequence[Tag], pictures: int
     return tuple(sorted(found, key=lambda pair: (-pair.lift, pair.first, pair.second)))
 
 
-def _carrying(rows: pa.Table, tag: str) -> _Ints:
+def _carrying(rows: pa.Table, tag: str) -> Ints:
     """Return the rows whose picture has a tag, of any category."""
     found, wanted = [], composed(tag)
-    for column in _TAG_COLUMNS:
+    for column in TAG_COLUMNS:
         lists = rows[column].combine_chunks()
         names = lists.flatten().dictionary_encode()
         # pc.utf8_normalize decomposes instead in PyArrow 25 and before.
@@ -376,25 +267,5 @@ def _carrying(rows: pa.Table, tag: str) -> _Ints:
     return np.unique(np.concatenate(found)).astype(np.int64)
 
 
-def _lengths(lists: pa.Array | pa.ChunkedArray) -> _Ints:
-    lengths: _Ints = pc.list_value_length(lists).to_numpy().astype(np.int64)
-    return lengths
-
-
-def _valued(column: pa.ChunkedArray) -> dict[Any, int]:
-    """Count the values of a column, without nulls."""
-    counted = pc.value_counts(column.drop_null())
-    return dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
-
-
-def _histogram(numbers: _Ints) -> _Ints:
-    return np.bincount(np.minimum(numbers, _MANY), minlength=_MANY + 1)
-
-
-def _between(values: npt.NDArray[np.float64], edges: Sequence[float]) -> _Ints:
-    """Count the values between the edges; values outside count for the outermost bins."""
-    return np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0]
-
-
-def _without_tail(counts: _Ints) -> tuple[int, ...]:
+def _without_tail(counts: Ints) -> tuple[int, ...]:
     return tuple(counts[: int(np.flatnonzero(counts).max(initial=0)) + 1].tolist())

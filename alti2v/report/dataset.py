@@ -10,9 +10,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from alti2v.dataset.explore.counts import ASPECT_EDGES, SIZE_EDGES
 from alti2v.dataset.explore.file_names import file_names, made_ids
 from alti2v.dataset.explore.samples import PictureAt
-from alti2v.dataset.stats import ASPECT_EDGES, SIZE_EDGES, DatasetStats, Pair
+from alti2v.dataset.stats import DatasetStats, Pair
 from alti2v.errors import DamagedError
 from alti2v.numerals import counted
 from alti2v.pictures.recipe import ORIGINAL, ImageRecipe, size_in_words
