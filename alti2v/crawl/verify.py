@@ -13,35 +13,25 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from alti2v.crawl.listing.tag_relations import checksum_of
 from alti2v.crawl.store.arrow import post_batches
 from alti2v.crawl.store.ledger import Ledger, require_ledger
 from alti2v.crawl.store.ledger.state import StateKey
 from alti2v.crawl.store.ledger.tars import TarState
 from alti2v.crawl.store.rebuild import TarContent, make_pending, rebuild_ledger, rewrite_tar, tar_numbers
-from alti2v.crawl.store.tables import (
-    export_history,
-    export_part,
-    export_replaced,
-    export_tags,
-    history_rows,
-    sweep,
-    tag_rows,
-)
+from alti2v.crawl.store.tables import GROWING_TABLES, GrowingTable, export_part, export_tags, sweep, tag_rows
 from alti2v.crawl.store.tar_scan import BrokenMember, WholePicture, scan
 from alti2v.crawl.store.upload import StoreUpload, is_uploaded
 from alti2v.errors import DamagedError, UsageError
 from alti2v.records import Category, Finding, Progress, ProgressHook, Verification, ignore_progress
-from alti2v.storage.columns import HISTORY, POSTS, REPLACED, STORE_TAGS, Table
+from alti2v.storage.checksum import file_sha256
+from alti2v.storage.columns import POSTS, STORE_TAGS, Table
 from alti2v.storage.directory import DirectoryKind, exclusive, read_description, unchanged
 from alti2v.storage.layout import (
     ALIASES_FILE,
     CRAWL_LOCK_FILE,
     FIRST_LINKED,
-    HISTORY_FILE,
     IMPLICATIONS_FILE,
     LEDGER_FILE,
-    REPLACED_FILE,
     TAGS_FILE,
     images_tar,
     member_key,
@@ -301,8 +291,8 @@ class _Check:
         for part in ledger.parts.all():
             if part not in stale and self._is_damaged_part(ledger, part, categories):
                 stale.add(part)
-        self._history(ledger)
-        self._replaced(ledger)
+        for table in GROWING_TABLES:
+            self._growing(ledger, table)
         self._relations(ledger)
         are_tags_damaged = was_exported and self._is_damaged(
             TAGS_FILE, STORE_TAGS, _batches(STORE_TAGS, tag_rows(ledger, categories))
@@ -339,21 +329,14 @@ class _Check:
             offset += batch.num_rows
         return "" if offset == content.num_rows else "has rows that the ledger does not have"
 
-    def _history(self, ledger: Ledger) -> None:
-        changes = ledger.history.count()
-        if not changes or ledger.state.get(StateKey.EXPORTED_HISTORY) != str(changes):
+    def _growing(self, ledger: Ledger, table: GrowingTable) -> None:
+        rows = table.of(ledger)
+        count = rows.count()
+        if not count or ledger.state.get(table.exported) != str(count):
             return  # an interrupted crawl has not exported it yet
-        is_damaged = self._is_damaged(HISTORY_FILE, HISTORY, _batches(HISTORY, history_rows(ledger)))
+        is_damaged = self._is_damaged(table.file, table.columns, _batches(table.columns, rows.rows()))
         if is_damaged and self.repair:
-            export_history(self.store, ledger)
-
-    def _replaced(self, ledger: Ledger) -> None:
-        count = ledger.replaced.count()
-        if not count or ledger.state.get(StateKey.EXPORTED_REPLACED) != str(count):
-            return  # an interrupted crawl has not exported it yet
-        is_damaged = self._is_damaged(REPLACED_FILE, REPLACED, _batches(REPLACED, ledger.replaced.rows()))
-        if is_damaged and self.repair:
-            export_replaced(self.store, ledger)
+            table.export(self.store, ledger)
 
     def _relations(self, ledger: Ledger) -> None:
         """Compare the tables of tag relations with their checksums: the ledger does not hold the relations."""
@@ -364,7 +347,7 @@ class _Check:
             path = self.store / file
             if path.exists():
                 self.tables_read += 1
-                if checksum_of(path) == checksum:
+                if file_sha256(path) == checksum:
                     continue
             what = "has changed since it was written" if path.exists() else "is missing"
             self.report(file, f"{what}: `alti2v crawl --tag-relations donmai` reads it again")

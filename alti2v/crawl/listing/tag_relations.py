@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from alti2v.crawl.listing.api import Api
 from alti2v.crawl.listing.requests import describe
 from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.ledger.state import StateKey
+from alti2v.storage.checksum import file_sha256
 from alti2v.storage.columns import TAG_ALIASES, TAG_IMPLICATIONS, Table
 from alti2v.storage.layout import ALIASES_FILE, IMPLICATIONS_FILE
 from alti2v.storage.table import write_table
@@ -71,9 +71,4 @@ async def _read(
 def _write(ledger: Ledger, path: Path, table: Table, rows: list[dict[str, str]]) -> None:
     write_table(path, table, rows)
     with ledger.transaction():
-        ledger.state.set(StateKey.WRITTEN, checksum_of(path), name=path.name)
-
-
-def checksum_of(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+        ledger.state.set(StateKey.WRITTEN, file_sha256(path), name=path.name)

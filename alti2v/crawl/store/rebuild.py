@@ -14,21 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from alti2v.crawl.store.ledger import Ledger
-from alti2v.crawl.store.ledger.history import TagChange
 from alti2v.crawl.store.ledger.outcomes import Outcome
 from alti2v.crawl.store.ledger.tars import TarState
 from alti2v.crawl.store.linked import linked_tars
 from alti2v.crawl.store.post_json import Stored, TarLocation
+from alti2v.crawl.store.tables import GROWING_TABLES
 from alti2v.crawl.store.tar_scan import WholePicture, scan
 from alti2v.crawl.store.writer import append_pair, stored_outcome
 from alti2v.errors import Alti2vError, DamagedError
 from alti2v.records import Category, Post, Span, Status, Tag
-from alti2v.storage.columns import HISTORY, POSTS, REPLACED, STORE_TAGS
+from alti2v.storage.columns import POSTS, STORE_TAGS
 from alti2v.storage.layout import (
-    HISTORY_FILE,
     IMAGES_DIR,
     LEDGER_FILE,
-    REPLACED_FILE,
     STORE_FILE,
     TAGS_FILE,
     images_tar,
@@ -68,39 +66,16 @@ def _fill(store: Path, path: Path) -> None:
     with Ledger(path) as ledger:
         for part in post_tables(store):
             with contextlib.suppress(Alti2vError):  # a damaged part: the next crawl lists its posts again
-                rows = read_table(part, POSTS)
-                for batch in rows.to_batches(max_chunksize=5_000):
+                for batch in read_table(part, POSTS).to_batches(max_chunksize=5_000):
                     _add_rows(ledger, batch.to_pylist())
         with contextlib.suppress(Alti2vError, FileNotFoundError):
-            tags = read_table(store / TAGS_FILE, STORE_TAGS).to_pylist()
-            with ledger.transaction():
-                for counted in (False, True):
-                    ledger.tags.add(
-                        (
-                            Tag(name=row["name"], category=Category(row["category"]), count=row["board_count"])
-                            for row in tags
-                            if (row["board_count"] is not None) is counted
-                            and (counted or row["category"] != Category.UNKNOWN)
-                        ),
-                        counted=counted,
-                    )
-        with contextlib.suppress(Alti2vError, FileNotFoundError):
-            changes = read_table(store / HISTORY_FILE, HISTORY).to_pylist()
-            with ledger.transaction():
-                for row in changes:
-                    ledger.history.add(
-                        TagChange(
-                            id=row["id"],
-                            seen_at=int(row["seen_at"].timestamp()),
-                            added=tuple(row["tags_added"]),
-                            removed=tuple(row["tags_removed"]),
-                        )
-                    )
-        with contextlib.suppress(Alti2vError, FileNotFoundError):
-            replaced = read_table(store / REPLACED_FILE, REPLACED).to_pylist()
-            with ledger.transaction():
-                for row in replaced:
-                    ledger.replaced.add({**row, "seen_at": int(row["seen_at"].timestamp())})
+            _add_tags(ledger, read_table(store / TAGS_FILE, STORE_TAGS).to_pylist())
+        for table in GROWING_TABLES:
+            with contextlib.suppress(Alti2vError, FileNotFoundError):
+                rows = read_table(store / table.file, table.columns).to_pylist()
+                with ledger.transaction():
+                    for row in rows:
+                        table.of(ledger).add({**row, "seen_at": int(row["seen_at"].timestamp())})
         numbers = tar_numbers(store)
         with ledger.transaction():
             for number in numbers:
@@ -135,6 +110,18 @@ def _add_rows(ledger: Ledger, rows: Sequence[Mapping[str, Any]]) -> None:
     with ledger.transaction():
         ledger.posts.add([_post(row) for row in rows])
         ledger.posts.record([(row["id"], _outcome(row)) for row in rows])
+
+
+def _add_tags(ledger: Ledger, rows: Sequence[Mapping[str, Any]]) -> None:
+    uncounted = [row for row in rows if row["board_count"] is None and row["category"] != Category.UNKNOWN]
+    counted = [row for row in rows if row["board_count"] is not None]
+    with ledger.transaction():
+        ledger.tags.add(map(_tag, uncounted), counted=False)
+        ledger.tags.add(map(_tag, counted), counted=True)
+
+
+def _tag(row: Mapping[str, Any]) -> Tag:
+    return Tag(name=row["name"], category=Category(row["category"]), count=row["board_count"])
 
 
 def _adopt(ledger: Ledger, picture: WholePicture, *, tar: int) -> None:

@@ -3,20 +3,50 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from alti2v.crawl.store.arrow import TagCounts, count_tags, post_batches
 from alti2v.crawl.store.ledger import Ledger
+from alti2v.crawl.store.ledger.history import HistoryTable
+from alti2v.crawl.store.ledger.replaced import ReplacedTable
 from alti2v.crawl.store.ledger.state import StateKey
 from alti2v.records import Category
-from alti2v.storage.columns import HISTORY, POSTS, REPLACED, STORE_TAGS
+from alti2v.storage.columns import HISTORY, POSTS, REPLACED, STORE_TAGS, Table
 from alti2v.storage.layout import HISTORY_FILE, IMAGES_DIR, POSTS_DIR, REPLACED_FILE, TAGS_FILE, posts_table
 from alti2v.storage.publish import make_directory, sweep_temporary_files
 from alti2v.storage.table import give_back_memory, write_batches, write_table
 
 _UNKNOWN = Category.UNKNOWN.value
+
+
+@dataclass(frozen=True, slots=True)
+class GrowingTable:
+    """A table that only grows, and is written once it has rows.
+
+    Attributes:
+        file: Name of its file.
+        columns: Contract of its columns.
+        exported: Key of the number of rows that were exported.
+        of: Function that returns the table of the ledger with its rows.
+    """
+
+    file: str
+    columns: Table
+    exported: StateKey
+    of: Callable[[Ledger], HistoryTable | ReplacedTable]
+
+    def export(self, store: Path, ledger: Ledger) -> None:
+        """Write the table."""
+        write_table(store / self.file, self.columns, self.of(ledger).rows())
+
+
+GROWING_TABLES = (
+    GrowingTable(HISTORY_FILE, HISTORY, StateKey.EXPORTED_HISTORY, lambda ledger: ledger.history),
+    GrowingTable(REPLACED_FILE, REPLACED, StateKey.EXPORTED_REPLACED, lambda ledger: ledger.replaced),
+)
 
 
 def export(store: Path, ledger: Ledger) -> None:
@@ -32,16 +62,14 @@ def export(store: Path, ledger: Ledger) -> None:
         export_part(store, ledger, part, categories, counts=counts)
     if dirty or not (store / TAGS_FILE).exists():
         export_tags(store, ledger, categories, counts=counts)
-    changes = str(ledger.history.count())
-    if changes != "0" and ledger.state.get(StateKey.EXPORTED_HISTORY) != changes:
-        export_history(store, ledger)
-    replaced = str(ledger.replaced.count())
-    if replaced != "0" and ledger.state.get(StateKey.EXPORTED_REPLACED) != replaced:
-        export_replaced(store, ledger)
+    rows = {table: str(table.of(ledger).count()) for table in GROWING_TABLES}
+    for table, count in rows.items():
+        if count not in ("0", ledger.state.get(table.exported)):
+            table.export(store, ledger)
     with ledger.transaction():
         ledger.state.set(StateKey.EXPORTED_TAGS, revision)
-        ledger.state.set(StateKey.EXPORTED_HISTORY, changes)
-        ledger.state.set(StateKey.EXPORTED_REPLACED, replaced)
+        for table, count in rows.items():
+            ledger.state.set(table.exported, count)
 
 
 def export_part(
@@ -85,27 +113,6 @@ def tag_rows(
             "count": count,
             "board_count": board_counts.get(name),
         }
-
-
-def export_history(store: Path, ledger: Ledger) -> None:
-    """Write history.parquet."""
-    write_table(store / HISTORY_FILE, HISTORY, history_rows(ledger))
-
-
-def history_rows(ledger: Ledger) -> Iterator[dict[str, Any]]:
-    """Return the rows of history.parquet."""
-    for change in ledger.history.all():
-        yield {
-            "id": change.id,
-            "seen_at": change.seen_at,
-            "tags_added": list(change.added),
-            "tags_removed": list(change.removed),
-        }
-
-
-def export_replaced(store: Path, ledger: Ledger) -> None:
-    """Write replaced.parquet."""
-    write_table(store / REPLACED_FILE, REPLACED, ledger.replaced.rows())
 
 
 def sweep(store: Path) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from alti2v.crawl.boards.protocol import Skip
 from alti2v.crawl.store.ledger import Ledger
-from alti2v.crawl.store.ledger.history import TagChange
 from alti2v.errors import DamagedError
 from alti2v.records import Post
 from tests.crawl.helpers.ledgers import ledger_rows
@@ -35,7 +34,7 @@ def test_a_post_that_stands_twice_on_a_page_is_recorded_once(ledger: Ledger) -> 
         assert ledger.posts.add([first, Post(id=5, file_url=URL), first._replace(tags_unknown="a c")]) == 2
 
     assert posts(ledger) == [first._replace(tags_unknown="a c"), Post(id=5, file_url=URL)]
-    assert list(ledger.history.all()) == [TagChange(id=7, seen_at=0, added=("c",), removed=("b",))]
+    assert list(ledger.history.rows()) == [{"id": 7, "seen_at": 0, "tags_added": ["c"], "tags_removed": ["b"]}]
     assert (ledger.posts.counts().listed, ledger.posts.counts().pending) == (2, 2)
 
 
@@ -47,7 +46,7 @@ def test_tags_in_another_order_are_the_same_tags(ledger: Ledger) -> None:
         ledger.parts.mark_clean(0)
         assert ledger.posts.add([post._replace(tags_general="a b a")]) == 0
 
-    assert (posts(ledger), list(ledger.history.all()), ledger.parts.dirty()) == ([post], [], [])
+    assert (posts(ledger), list(ledger.history.rows()), ledger.parts.dirty()) == ([post], [], [])
 
 
 def test_posts_are_counted_by_reason_and_mark_their_parts(

@@ -3,26 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from alti2v.crawl.store.sqlite import Database
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TagChange:
-    """Tags that a post gained and lost between two listings.
-
-    Attributes:
-        id: Post.
-        seen_at: Time of the later listing, unix seconds.
-        added, removed: Names, sorted.
-    """
-
-    id: int
-    seen_at: int
-    added: tuple[str, ...]
-    removed: tuple[str, ...]
 
 
 class HistoryTable:
@@ -31,20 +15,20 @@ class HistoryTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, change: TagChange) -> None:
-        """Record a change."""
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Record a row of history.parquet."""
+        added, removed = json.dumps(row["tags_added"]), json.dumps(row["tags_removed"])
         self._database.execute(
-            "INSERT INTO history VALUES (?,?,?,?)",
-            (change.id, change.seen_at, json.dumps(change.added), json.dumps(change.removed)),
+            "INSERT INTO history VALUES (?,?,?,?)", (row["id"], row["seen_at"], added, removed)
         )
 
-    def all(self) -> Iterator[TagChange]:
-        """Return every change, oldest first."""
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Return every row, oldest first."""
         with self._database.errors():
-            for row in self._database.execute("SELECT * FROM history ORDER BY rowid"):
-                added, removed = tuple(json.loads(row["added"])), tuple(json.loads(row["removed"]))
-                yield TagChange(id=row["id"], seen_at=row["seen_at"], added=added, removed=removed)
+            for post_id, seen_at, *tags in self._database.execute("SELECT * FROM history ORDER BY rowid"):
+                added, removed = map(json.loads, tags)
+                yield {"id": post_id, "seen_at": seen_at, "tags_added": added, "tags_removed": removed}
 
     def count(self) -> int:
-        """Return the number of changes."""
+        """Return the number of rows."""
         return int(self._database.select_value("SELECT count(*) FROM history"))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alti2v.crawl.boards.protocol import PICTURE, Skip, skip_reason
-from alti2v.crawl.store.ledger.history import HistoryTable, TagChange
+from alti2v.crawl.store.ledger.history import HistoryTable
 from alti2v.crawl.store.ledger.listed_again import is_replaced, outcome_after, with_former_facts
 from alti2v.crawl.store.ledger.outcomes import (
     Holder,
@@ -141,8 +141,8 @@ class PostTable:
     def _record_tag_change(self, former: Post, post: Post, seen_at: int) -> None:
         before, after = set(former.tags.all), set(post.tags.all)
         if before != after:
-            added, removed = tuple(sorted(after - before)), tuple(sorted(before - after))
-            self._history.add(TagChange(id=post.id, seen_at=seen_at, added=added, removed=removed))
+            added, removed = sorted(after - before), sorted(before - after)
+            self._history.add({"id": post.id, "seen_at": seen_at, "tags_added": added, "tags_removed": removed})
 
     def id_bounds(self) -> tuple[int, int]:
         """Return the lowest and the highest id, without ids that have no post; (1, 0) if there is no post."""
