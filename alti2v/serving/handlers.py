@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from alti2v.serving.config import UploadLimits
 from alti2v.serving.view import (
     MEGABYTE,
     AnalysedPicture,
+    SelectedTags,
     analyse,
     default_thresholds,
     draw_heat_map,
@@ -80,13 +81,7 @@ class Handlers:
             if path is None:
                 raise DataError("no picture was sent: upload one and give its path, see docs/SERVE.md")
             picture = analyse(self.tagger, self._read(path), self.limits)
-            selected = select_tags(
-                picture.probabilities,
-                self.tagger.vocabulary,
-                {**(thresholds or {})},
-                own=self.tagger.own_thresholds(),
-                relate=self.relate,
-            )
+            selected = self._select(picture, {**(thresholds or {})})
         except Alti2vError as exc:
             raise self.gradio.Error(str(exc), print_exception=False) from exc
         except (AttributeError, TypeError, ValueError) as exc:
@@ -103,19 +98,21 @@ class Handlers:
         }
 
     def _tags(self, picture: AnalysedPicture, sliders: Sequence[float]) -> tuple[Any, ...]:
-        moved = moved_thresholds(sliders, default_thresholds(self.tagger))
-        selected = select_tags(
-            picture.probabilities,
-            self.tagger.vocabulary,
-            moved,
-            own=self.tagger.own_thresholds(),
-            relate=self.relate,
-        )
+        selected = self._select(picture, moved_thresholds(sliders, default_thresholds(self.tagger)))
         names = [tag.name for group in selected.groups.values() for tag in group]
         return (
             render("serve_tags.html", selected=selected, shown_tags=_MOST_TAGS),
             selected.prompt,
             self.gradio.Dropdown(names, value=None, visible=True),
+        )
+
+    def _select(self, picture: AnalysedPicture, thresholds: Mapping[str, float]) -> SelectedTags:
+        return select_tags(
+            picture.probabilities,
+            self.tagger.vocabulary,
+            thresholds,
+            own=self.tagger.own_thresholds(),
+            relate=self.relate,
         )
 
     def _no_tags(self) -> tuple[Any, ...]:
