@@ -173,6 +173,7 @@ class Client:
             is_last: False if another address of the same file is left to try, so that an answer which may mean
                 a missing file says nothing about the host yet.
         """
+        bounds = self._bounds(max_bytes, reservation)
         for hop in range(MAX_REDIRECTS + 1):
             origin = origin_of(url)
             if origin is None:
@@ -186,9 +187,7 @@ class Client:
                 refused = await self._robots_refusal(host, url)
                 if refused is not None:
                     return refused
-            outcome = await self._get_from(
-                host, url, purpose=purpose, max_bytes=max_bytes, reservation=reservation, is_last=is_last
-            )
+            outcome = await self._get_from(host, url, purpose, bounds=bounds, is_last=is_last)
             if not isinstance(outcome, Moved):
                 return outcome
             key = self._config.key if purpose is Purpose.API else None
@@ -275,23 +274,18 @@ class Client:
                 return sorted({address_group(str(address[0])) for *_, address in found})
         return []
 
-    async def _get_from(
-        self,
-        host: Host,
-        url: str,
-        *,
-        purpose: Purpose,
-        max_bytes: int,
-        reservation: Reservation | None = None,
-        is_last: bool = True,
-    ) -> Received | FailedTry | Moved:
-        state, config = host.states[purpose], self._config
-        bounds = Bounds(
+    def _bounds(self, max_bytes: int, reservation: Reservation | None = None) -> Bounds:
+        return Bounds(
             max_bytes=max_bytes,
-            min_bytes_per_s=config.min_bytes_per_s,
-            grace_s=config.grace_s,
+            min_bytes_per_s=self._config.min_bytes_per_s,
+            grace_s=self._config.grace_s,
             reservation=reservation,
         )
+
+    async def _get_from(
+        self, host: Host, url: str, purpose: Purpose, *, bounds: Bounds, is_last: bool = True
+    ) -> Received | FailedTry | Moved:
+        state = host.states[purpose]
         while not state.down:
             await host.wait_until_available(purpose)  # before taking one of its connections
             async with host.slots:
@@ -384,5 +378,5 @@ class Client:
             if not isinstance(outcome, Moved):
                 break
             url = outcome.url
-            outcome = await self._get_from(host, url, purpose=Purpose.FILE, max_bytes=MAX_ROBOTS_BYTES)
+            outcome = await self._get_from(host, url, Purpose.FILE, bounds=self._bounds(MAX_ROBOTS_BYTES))
         return outcome
