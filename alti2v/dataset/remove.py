@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from alti2v.dataset.versions.publish import remove_unplanned
 from alti2v.dataset.versions.transaction import DatasetWriter, open_for_writing
 from alti2v.dataset.write.shard import put_shard, sample_members
 from alti2v.errors import DamagedError, DataError, UsageError
-from alti2v.records import Progress, ProgressHook, Span, Tag, ignore_progress
+from alti2v.records import Progress, ProgressHook, Span, ignore_progress
 from alti2v.storage.columns import METADATA, OUTCOMES, REMOVED
 from alti2v.storage.directory import DirectoryKind, read_description
 from alti2v.storage.layout import MANIFEST_FILE, OUTCOMES_FILE, REMOVED_FILE, SURVEY_FILE
@@ -37,31 +37,6 @@ from alti2v.storage.tar import read_span
 
 _ROWS_AT_ONCE = 1000
 _CHECKED_COLUMNS = ("id", "key", "offset", "size", "group_id")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Target:
-    """A dataset to remove pictures from.
-
-    Attributes:
-        address: Folder or URL, as the user named it.
-    """
-
-    address: Address
-    writer: DatasetWriter
-    history: History
-
-    @property
-    def location(self) -> Path | Remote:
-        """Folder or URL of the shards."""
-        return self.writer.location
-
-    @property
-    def advice(self) -> str:
-        """Advice for a damaged dataset."""
-        if isinstance(self.location, Remote):
-            return "run `alti2v build-shards` with the same options first"
-        return f"run `alti2v verify {self.address} --repair STORE` first"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,9 +93,7 @@ def remove_pictures(
         leaves = np.isin(pictures.ids, new)
         touched = {pictures.names[code] for code in np.unique(pictures.shard[leaves]).tolist()}
         if len(new):
-            manifest = _publish(
-                _Target(address=address, writer=writer, history=history), new, touched, progress
-            )
+            manifest = _Removal(address, writer, history, new).run(touched, progress)
         writer.finish()
     return RemoveReport(
         dataset=address,
@@ -142,59 +115,146 @@ def _check_dataset(location: Path | Remote) -> None:
         raise UsageError(f"{location.url} is not a dataset: give the URL of a dataset")
 
 
-def _publish(
-    target: _Target,
-    new: npt.NDArray[np.int64],
-    touched: set[str],
-    progress: ProgressHook,
-) -> Manifest:
-    history = target.history
-    edition = history.manifest.edition + 1
-    shards: list[Shard] = []
-    lost: Counter[int] = Counter()
-    renamed: dict[str, str] = {}
-    group = [np.empty(0, np.int64)]
-    # An interrupted removal of other pictures may have left shards with the names used below.
-    remove_unplanned(target.location, history.manifest.shards)
-    for done, shard in enumerate(history.manifest.shards, 1):
-        is_touched = str(shard.name) in touched
-        rows = _metadata(target, shard, None if is_touched else _CHECKED_COLUMNS)
-        is_out = np.isin(rows.column("id").to_numpy(), new)
+class _Removal:
+    """A removal of pictures from a dataset.
+
+    Args:
+        address: Folder or URL, as the user named it.
+        writer: Writer of the dataset.
+        history: The dataset so far.
+        ids: Pictures to remove that were not removed before, in the dataset or not.
+    """
+
+    def __init__(
+        self, address: Address, writer: DatasetWriter, history: History, ids: npt.NDArray[np.int64]
+    ) -> None:
+        self._address = address
+        self._writer = writer
+        self._history = history
+        self._ids = ids
+        self._edition = history.manifest.edition + 1
+        self._shards: list[Shard] = []
+        self._lost: Counter[int] = Counter()  # training pictures that each tag loses
+        self._renamed: dict[str, str] = {}
+        self._group_ids = [np.empty(0, np.int64)]  # of the pictures that remain
+
+    def run(self, touched: Collection[str], progress: ProgressHook) -> Manifest:
+        """Write the shards `touched` again without the pictures, and publish the new version."""
+        shards = self._history.manifest.shards
+        # An interrupted removal of other pictures may have left shards with the names used below.
+        remove_unplanned(self._writer.location, shards)
+        for done, shard in enumerate(shards, 1):
+            self._take_over(shard, is_touched=str(shard.name) in touched)
+            progress(Progress(stage="removing", done=done, total=len(shards), unit="shards"))
+        if not any(shard.name.split == "train" for shard in self._shards):
+            raise DataError(f"{self._address}: no training picture would be left: delete the dataset instead")
+        return self._publish()
+
+    def _take_over(self, shard: Shard, *, is_touched: bool) -> None:
+        rows = self._metadata(shard, None if is_touched else _CHECKED_COLUMNS)
+        is_out = np.isin(rows.column("id").to_numpy(), self._ids)
         kept = rows.filter(pa.array(~is_out))
-        group.append(kept.column("group_id").to_numpy())
+        self._group_ids.append(kept.column("group_id").to_numpy())
         if not is_touched:
-            shards.append(shard)
-        else:
-            if shard.name.split == "train":
-                lost.update(pc.list_flatten(rows.filter(pa.array(is_out)).column("labels")).to_pylist())
-            if kept.num_rows:
-                shards.append(_rewritten(target, shard, kept, edition))
-                renamed[str(shard.name)] = str(shards[-1].name)
-        progress(Progress(stage="removing", done=done, total=len(history.manifest.shards), unit="shards"))
-    if not any(shard.name.split == "train" for shard in shards):
-        raise DataError(f"{target.address}: no training picture would be left: delete the dataset instead")
-    groups, alike = _groups(np.concatenate(group))
-    group.clear()
-    manifest = replace(
-        history.manifest,
-        plan_hash=plan_hash_without(history.manifest.plan_hash, new.tolist()),
-        shards=in_order(shards),
-        outcomes=count_outcomes(_outcomes(history, new, renamed)),
-        groups=groups,
-        alike=alike,
-        edition=edition,
-    )
-    tags = tuple(
-        Tag(name=tag.name, category=tag.category, count=tag.count - lost[label])
-        for label, tag in enumerate(history.tags)
-    )
-    tables = {
-        OUTCOMES_FILE: _outcomes(history, new, renamed),
-        SURVEY_FILE: history.index.parts(~np.isin(history.index.ids, new)),
-        REMOVED_FILE: [_removed(history, new, edition)],
-    }
-    target.writer.publish(manifest, tags, tables)
-    return manifest
+            self._shards.append(shard)
+            return
+        if shard.name.split == "train":
+            self._lost.update(pc.list_flatten(rows.filter(pa.array(is_out)).column("labels")).to_pylist())
+        if kept.num_rows:
+            self._shards.append(self._rewritten(shard, kept))
+            self._renamed[str(shard.name)] = str(self._shards[-1].name)
+
+    def _publish(self) -> Manifest:
+        history = self._history
+        groups, alike = _groups(np.concatenate(self._group_ids))
+        self._group_ids.clear()
+        manifest = replace(
+            history.manifest,
+            plan_hash=plan_hash_without(history.manifest.plan_hash, self._ids.tolist()),
+            shards=in_order(self._shards),
+            outcomes=count_outcomes(self._outcomes()),
+            groups=groups,
+            alike=alike,
+            edition=self._edition,
+        )
+        tags = tuple(
+            replace(tag, count=tag.count - self._lost[label]) for label, tag in enumerate(history.tags)
+        )
+        tables = {
+            OUTCOMES_FILE: self._outcomes(),
+            SURVEY_FILE: history.index.parts(~np.isin(history.index.ids, self._ids)),
+            REMOVED_FILE: [self._removed()],
+        }
+        self._writer.publish(manifest, tags, tables)
+        return manifest
+
+    def _metadata(self, shard: Shard, columns: Sequence[str] | None) -> pa.Table:
+        name = shard.name.metadata
+        try:
+            with local_copy(self._writer.location, name) as path:
+                rows = read_table(path, METADATA, columns).combine_chunks()
+        except FileNotFoundError as exc:
+            raise DamagedError(f"{self._address}/{name} is missing: {self._advice}") from exc
+        check_rows(Path(name), rows, shard)
+        return rows
+
+    def _rewritten(self, shard: Shard, kept: pa.Table) -> Shard:
+        """Write the shard again with the remaining pictures."""
+        return put_shard(
+            self._writer.location,
+            replace(shard.name, edition=self._edition),
+            kept.drop_columns(["offset"]),
+            self._samples(shard, kept),
+            staged_in=self._writer.folder,
+            keeps_shape=self._history.manifest.image.keeps_shape,
+        )
+
+    def _samples(self, shard: Shard, kept: pa.Table) -> Iterator[tuple[str, Mapping[str, bytes]]]:
+        with local_copy(self._writer.location, shard.name.data) as path, path.open("rb") as file:
+            for batch in kept.drop_columns(["labels"]).to_batches(max_chunksize=_ROWS_AT_ONCE):
+                for row in batch.to_pylist():
+                    picture = read_span(file, Span(offset=row["offset"], size=row["size"]))
+                    if hashlib.sha256(picture).hexdigest() != row["sha256"]:
+                        raise DamagedError(
+                            f"{self._address}/{shard.name.data}: {row['key']} has changed since it was "
+                            f"written: {self._advice}"
+                        )
+                    yield row["key"], sample_members(picture, row)
+
+    @property
+    def _advice(self) -> str:
+        """Advice for a damaged dataset."""
+        if isinstance(self._writer.location, Remote):
+            return "run `alti2v build-shards` with the same options first"
+        return f"run `alti2v verify {self._address} --repair STORE` first"
+
+    def _outcomes(self) -> Iterator[pa.Table]:
+        gone = pa.array(self._ids)
+        for part in self._history.outcomes():
+            is_gone = pc.or_(
+                pc.is_in(part["id"], value_set=gone), pc.is_in(part["duplicate_of"], value_set=gone)
+            )
+            shard = part["shard"].combine_chunks().dictionary_encode()
+            names = [self._renamed.get(name, name) for name in shard.dictionary.to_pylist()]
+            columns = {
+                "id": part["id"],
+                "outcome": pc.if_else(is_gone, DROPPED, part["outcome"]),
+                "reason": pc.if_else(is_gone, "removed", part["reason"]),
+                "duplicate_of": pc.if_else(is_gone, None, part["duplicate_of"]),
+                "shard": pc.if_else(is_gone, None, pa.array(names, pa.string()).take(shard.indices)),
+            }
+            yield pa.table(columns, schema=schema(OUTCOMES))
+
+    def _removed(self) -> pa.Table:
+        history = self._history
+        at = np.flatnonzero(np.isin(history.index.ids, self._ids))
+        found = history.index.rows.take(at, ["id", "source_md5"])
+        known = dict(zip(*(found[name].to_pylist() for name in ("id", "source_md5")), strict=True))
+        rows = [
+            {"id": post_id, "edition": self._edition, "source_md5": known.get(post_id) or None}
+            for post_id in self._ids.tolist()
+        ]
+        return pa.concat_tables([history.removed, pa.Table.from_pylist(rows, schema(REMOVED))]).sort_by("id")
 
 
 def _groups(group: npt.NDArray[np.int64]) -> tuple[int, int]:
@@ -203,66 +263,3 @@ def _groups(group: npt.NDArray[np.int64]) -> tuple[int, int]:
     is_same = group[1:] == group[:-1]  # as the picture before
     begins = is_same & ~np.append(np.False_, is_same[:-1])
     return int(begins.sum()), int(is_same.sum() + begins.sum())
-
-
-def _metadata(target: _Target, shard: Shard, columns: Sequence[str] | None) -> pa.Table:
-    try:
-        with local_copy(target.location, shard.name.metadata) as path:
-            rows = read_table(path, METADATA, columns).combine_chunks()
-    except FileNotFoundError as exc:
-        raise DamagedError(f"{target.address}/{shard.name.metadata} is missing: {target.advice}") from exc
-    check_rows(Path(shard.name.metadata), rows, shard)
-    return rows
-
-
-def _rewritten(target: _Target, shard: Shard, kept: pa.Table, edition: int) -> Shard:
-    """Write the shard again with the remaining pictures."""
-    name = replace(shard.name, edition=edition)
-    return put_shard(
-        target.location,
-        name,
-        kept.drop_columns(["offset"]),
-        _samples(target, shard, kept),
-        staged_in=target.writer.folder,
-        keeps_shape=target.history.manifest.image.keeps_shape,
-    )
-
-
-def _samples(target: _Target, shard: Shard, kept: pa.Table) -> Iterator[tuple[str, Mapping[str, bytes]]]:
-    with local_copy(target.location, shard.name.data) as path, path.open("rb") as file:
-        for batch in kept.drop_columns(["labels"]).to_batches(max_chunksize=_ROWS_AT_ONCE):
-            for row in batch.to_pylist():
-                picture = read_span(file, Span(offset=row["offset"], size=row["size"]))
-                if hashlib.sha256(picture).hexdigest() != row["sha256"]:
-                    raise DamagedError(
-                        f"{target.address}/{shard.name.data}: {row['key']} has changed since it was written: "
-                        f"{target.advice}"
-                    )
-                yield row["key"], sample_members(picture, row)
-
-
-def _outcomes(history: History, new: npt.NDArray[np.int64], renamed: Mapping[str, str]) -> Iterator[pa.Table]:
-    gone = pa.array(new)
-    for part in history.outcomes():
-        is_gone = pc.or_(pc.is_in(part["id"], value_set=gone), pc.is_in(part["duplicate_of"], value_set=gone))
-        shard = part["shard"].combine_chunks().dictionary_encode()
-        names = [renamed.get(name, name) for name in shard.dictionary.to_pylist()]
-        columns = {
-            "id": part["id"],
-            "outcome": pc.if_else(is_gone, DROPPED, part["outcome"]),
-            "reason": pc.if_else(is_gone, "removed", part["reason"]),
-            "duplicate_of": pc.if_else(is_gone, None, part["duplicate_of"]),
-            "shard": pc.if_else(is_gone, None, pa.array(names, pa.string()).take(shard.indices)),
-        }
-        yield pa.table(columns, schema=schema(OUTCOMES))
-
-
-def _removed(history: History, new: npt.NDArray[np.int64], edition: int) -> pa.Table:
-    at = np.flatnonzero(np.isin(history.index.ids, new))
-    found = history.index.rows.take(at, ["id", "source_md5"])
-    known = dict(zip(*(found[name].to_pylist() for name in ("id", "source_md5")), strict=True))
-    rows = [
-        {"id": post_id, "edition": edition, "source_md5": known.get(post_id) or None}
-        for post_id in new.tolist()
-    ]
-    return pa.concat_tables([history.removed, pa.Table.from_pylist(rows, schema(REMOVED))]).sort_by("id")
