@@ -134,7 +134,7 @@ def facts_of_columns(columns: Mapping[str, Sequence[object]], base: str = "") ->
             "tags_unknown": names,
             "rating": [ratings[value] for value in given("rating")],
             "score": integers(given("score")),
-            "created_at": list(map(moment, given("created_at"))),
+            "created_at": [moment(value) or None for value in given("created_at")],  # 0 is no time
             "width": sides(given("width")),
             "height": sides(given("height")),
             "md5": md5s(given("md5", "hash")),

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from alti2v.crawl.importing.sources.facts import KEYS, facts_of, facts_of_columns, moment
@@ -38,6 +38,7 @@ def test_any_object_gives_a_post(document: dict[str, Any]) -> None:
     assert all(len(tag.split()) == 1 for tag in post.tags.all)
 
 
+@example([dict.fromkeys(FLAT) | {"created_at": 0, "tags": "a"}])
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(FLAT, SCALARS) | {"tags": st.text()}), max_size=5))
 def test_columns_say_what_rows_say(rows: list[dict[str, Any]]) -> None:
     """The quick way for whole columns gives the posts of the way for single rows, or none."""
