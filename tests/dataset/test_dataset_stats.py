@@ -18,8 +18,9 @@ import pytest
 from alti2v.cli import main
 from alti2v.dataset.build import build_shards
 from alti2v.dataset.config import BuildConfig
+from alti2v.dataset.explore.counts import ASPECT_EDGES, SIZE_EDGES
 from alti2v.dataset.manifest import read_vocabulary
-from alti2v.dataset.stats import ASPECT_EDGES, SIZE_EDGES, DatasetStats, StatsConfig, dataset_stats
+from alti2v.dataset.stats import DatasetStats, StatsConfig, dataset_stats
 from alti2v.errors import DamagedError, UsageError
 from alti2v.storage.columns import METADATA
 from alti2v.storage.order import random_order
