@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from alti2v.crawl.store.arrow import post_batches
+from alti2v.crawl.store.arrow import count_tags, post_batches
 from alti2v.crawl.store.ledger import Ledger, require_ledger
 from alti2v.crawl.store.ledger.state import StateKey
 from alti2v.crawl.store.ledger.tars import TarState
 from alti2v.crawl.store.rebuild import TarContent, make_pending, rebuild_ledger, rewrite_tar, tar_numbers
 from alti2v.crawl.store.tables import GROWING_TABLES, GrowingTable, export_part, export_tags, sweep, tag_rows
+from alti2v.crawl.store.tag_counts import forget_counts
 from alti2v.crawl.store.tar_scan import BrokenMember, WholePicture, scan
 from alti2v.crawl.store.upload import StoreUpload, is_uploaded
 from alti2v.errors import DamagedError, UsageError
@@ -287,7 +288,11 @@ class _Check:
         """Compare every table with the ledger, except what an interrupted crawl has not exported yet."""
         categories = ledger.tags.categories()
         stale = set(ledger.parts.dirty())
-        was_exported = not stale and ledger.state.get(StateKey.EXPORTED_TAGS) == ledger.tags.revision()
+        was_exported = (
+            not stale
+            and ledger.state.get(StateKey.EXPORTED_TAGS) == ledger.tags.revision()
+            and ledger.state.get(StateKey.TAGS_OUTDATED) is None
+        )
         for part in ledger.parts.all():
             if part not in stale and self._is_damaged_part(ledger, part, categories):
                 stale.add(part)
@@ -295,11 +300,12 @@ class _Check:
             self._growing(ledger, table)
         self._relations(ledger)
         are_tags_damaged = was_exported and self._is_damaged(
-            TAGS_FILE, STORE_TAGS, _batches(STORE_TAGS, tag_rows(ledger, categories))
+            TAGS_FILE, STORE_TAGS, _batches(STORE_TAGS, tag_rows(ledger, categories, count_tags(ledger)))
         )
         if self.repair and (stale or are_tags_damaged):
             for part in sorted(stale):
                 export_part(self.store, ledger, part, categories)
+            forget_counts(ledger)
             export_tags(self.store, ledger, categories)
 
     def _is_damaged_part(self, ledger: Ledger, part: int, categories: Mapping[str, Category]) -> bool:

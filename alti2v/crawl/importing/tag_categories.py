@@ -9,8 +9,8 @@ from alti2v.crawl.boards.values import clean_tag, integer
 from alti2v.crawl.importing.sources.facts import category_of
 from alti2v.crawl.importing.sources.item import Fault
 from alti2v.crawl.importing.sources.rows import table_columns, table_rows
-from alti2v.crawl.store.arrow import count_tags
 from alti2v.crawl.store.ledger import Ledger
+from alti2v.crawl.store.tag_counts import total_counts
 from alti2v.errors import DataError
 from alti2v.records import Category, Tag
 
@@ -33,7 +33,7 @@ def check_tag_table(path: Path) -> None:
 
 def learn_categories(ledger: Ledger, path: Path) -> int:
     """Record the categories of those tags of the store that have none; return their number."""
-    unknown = set(count_tags(ledger).get(Category.UNKNOWN, ()))
+    unknown = set(total_counts(ledger).get(Category.UNKNOWN, ()))
     tags = [tag for tag in _tags(path) if tag.name in unknown]
     with ledger.transaction():
         ledger.tags.add(tags, counted=False)

@@ -18,8 +18,8 @@ from alti2v.crawl.boards.protocol import Refusal, TagBoard, Unreadable
 from alti2v.crawl.http.retry import FailedTry, FailKind
 from alti2v.crawl.listing.api import Api
 from alti2v.crawl.listing.requests import describe
-from alti2v.crawl.store.arrow import count_tags
 from alti2v.crawl.store.ledger import Ledger
+from alti2v.crawl.store.tag_counts import total_counts
 from alti2v.numerals import counted
 from alti2v.records import Category, Tag
 
@@ -187,7 +187,7 @@ def _reader(source: TagBoard) -> Callable[[bytes, int], tuple[Tag, ...] | Refusa
 
 def _counts(ledger: Ledger) -> Counter[str]:
     """Count the posts of each tag whose category no post tells."""
-    groups = count_tags(ledger)
+    groups = total_counts(ledger)
     told = set().union(*(names for category, names in groups.items() if category != Category.UNKNOWN.value))
     unknown = groups.get(Category.UNKNOWN.value, Counter())
     return Counter({name: count for name, count in unknown.items() if name not in told})

@@ -51,10 +51,10 @@ def post_batches(
         yield pa.RecordBatch.from_arrays([columns[name] for name in _NAMES], schema=wanted)
 
 
-def count_tags(ledger: Ledger) -> TagCounts:
-    """Count the posts of the store with each tag."""
+def count_tags(ledger: Ledger, *, part: int | None = None) -> TagCounts:
+    """Count the posts with each tag, in one part or, if None, in the whole store."""
     counts: TagCounts = {}
-    for rows in ledger.posts.slices(tuple(_TAG_COLUMNS.values()), rows=_ROWS):
+    for rows in ledger.posts.slices(tuple(_TAG_COLUMNS.values()), part=part, rows=_ROWS):
         columns = zip(*rows, strict=True)
         _count({group: _lists(texts) for group, texts in zip(_TAG_COLUMNS, columns, strict=True)}, counts)
     return counts

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alti2v.crawl.store.arrow import TagCounts, count_tags, post_batches
+from alti2v.crawl.store.arrow import TagCounts, post_batches
 from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.ledger.history import HistoryTable
 from alti2v.crawl.store.ledger.replaced import ReplacedTable
 from alti2v.crawl.store.ledger.state import StateKey
+from alti2v.crawl.store.tag_counts import keep_counts, total_counts
 from alti2v.records import Category
 from alti2v.storage.columns import HISTORY, POSTS, REPLACED, STORE_TAGS, Table
 from alti2v.storage.layout import HISTORY_FILE, IMAGES_DIR, POSTS_DIR, REPLACED_FILE, TAGS_FILE, posts_table
@@ -57,11 +58,10 @@ def export(store: Path, ledger: Ledger) -> None:
         with ledger.transaction():
             ledger.parts.mark_all_dirty()
     dirty = ledger.parts.dirty()
-    counts: TagCounts | None = {} if dirty == ledger.parts.all() else None  # then every post is read anyway
     for part in dirty:
-        export_part(store, ledger, part, categories, counts=counts)
-    if dirty or not (store / TAGS_FILE).exists():
-        export_tags(store, ledger, categories, counts=counts)
+        export_part(store, ledger, part, categories)
+    if ledger.state.get(StateKey.TAGS_OUTDATED) or not (store / TAGS_FILE).exists():
+        export_tags(store, ledger, categories)
     rows = {table: str(table.of(ledger).count()) for table in GROWING_TABLES}
     for table, count in rows.items():
         if count not in ("0", ledger.state.get(table.exported)):
@@ -72,37 +72,31 @@ def export(store: Path, ledger: Ledger) -> None:
             ledger.state.set(table.exported, count)
 
 
-def export_part(
-    store: Path,
-    ledger: Ledger,
-    part: int,
-    categories: Mapping[str, Category],
-    *,
-    counts: TagCounts | None = None,
-) -> None:
-    """Write one part of the post table; add its tags to `counts`, if given."""
+def export_part(store: Path, ledger: Ledger, part: int, categories: Mapping[str, Category]) -> None:
+    """Write one part of the post table, and keep the counts of its tags."""
     make_directory(store / POSTS_DIR)
+    counts: TagCounts = {}
     write_batches(store / posts_table(part), POSTS, post_batches(ledger, part, categories, counts=counts))
     give_back_memory()  # else Arrow keeps what each part needed, and memory grows with the number of parts
     with ledger.transaction():
         ledger.parts.mark_clean(part)
+        keep_counts(ledger, part, counts)
+        ledger.state.set(StateKey.TAGS_OUTDATED, "yes")
 
 
-def export_tags(
-    store: Path, ledger: Ledger, categories: Mapping[str, Category], *, counts: TagCounts | None = None
-) -> None:
-    """Write tags.parquet, from counts of all posts if they are given."""
-    write_table(store / TAGS_FILE, STORE_TAGS, tag_rows(ledger, categories, counts=counts))
+def export_tags(store: Path, ledger: Ledger, categories: Mapping[str, Category]) -> None:
+    """Write tags.parquet."""
+    write_table(store / TAGS_FILE, STORE_TAGS, tag_rows(ledger, categories, total_counts(ledger)))
+    with ledger.transaction():
+        ledger.state.forget(StateKey.TAGS_OUTDATED)
 
 
-def tag_rows(
-    ledger: Ledger, categories: Mapping[str, Category], *, counts: TagCounts | None = None
-) -> Iterator[dict[str, Any]]:
+def tag_rows(ledger: Ledger, categories: Mapping[str, Category], counts: TagCounts) -> Iterator[dict[str, Any]]:
     """Return the rows of tags.parquet, the most frequent tag first."""
     board_counts = ledger.tags.board_counts()
     totals: Counter[str] = Counter()
     category_of = dict(categories)
-    for group, of_group in (count_tags(ledger) if counts is None else counts).items():
+    for group, of_group in counts.items():
         totals.update(of_group)
         if group != _UNKNOWN:
             category_of.update(dict.fromkeys(of_group, Category(group)))

@@ -11,13 +11,15 @@ from alti2v.crawl.store.sqlite import Database
 
 
 class StateKey(StrEnum):
-    """Keys of the table `state`; those with a name in the comment occur once per file."""
+    """Keys of the table `state`; those with "+" in the comment occur once per name."""
 
     LISTING = "walk"  # JSON of a ListingState
     BOARD_COUNT = "board_count"  # posts that the board counted for this search
     UNCOUNTED = "uncounted"  # recorded posts that the board did not count at the last full refresh
     LAST_RUN = "last_run"  # JSON of a LastRun
     EXPORTED_TAGS = "exported_tags"  # revision of the tags in the exported tables
+    TAG_COUNTS = "tag_counts"  # + part: JSON of the posts with each tag, by group, when the part was exported
+    TAGS_OUTDATED = "tags_outdated"  # set from the export of a part to that of tags.parquet
     EXPORTED_HISTORY = "exported_history"  # number of changes in the exported history
     EXPORTED_REPLACED = "exported_replaced"  # number of rows in the exported table of replaced files
     WRITTEN = "written"  # + name: SHA-256 of a table of tag relations
@@ -27,7 +29,7 @@ class StateKey(StrEnum):
 
 
 class StateTable:
-    """The table `state` of a ledger: texts by key, and by file name where a key occurs once per file."""
+    """The table `state` of a ledger: texts by key, and by name where a key occurs more than once."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -44,6 +46,10 @@ class StateTable:
     def forget(self, key: StateKey, name: str = "") -> None:
         """Remove a value."""
         self._database.execute("DELETE FROM state WHERE key=?", (_text(key, name),))
+
+    def forget_all(self, key: StateKey) -> None:
+        """Remove the values of all names of a key."""
+        self._database.execute("DELETE FROM state WHERE key GLOB ?", (f"{key} *",))
 
     def listing(self) -> ListingState | None:
         """Return the state of the listing; None before the first answer."""
