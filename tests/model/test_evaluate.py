@@ -275,7 +275,7 @@ def test_a_handful_of_pictures_still_has_a_figure(world: World) -> None:
 
     assert found.result.min_positives == 1
     assert found.result.overall.model.tags_ranked == len(TAGS)
-    assert any("as few as 1 positive picture" in note for note in found.notes)
+    assert any("with only 1 positive picture" in note for note in found.notes)
     assert any(f"mAP is the mean over only {len(TAGS)} tags" in note for note in found.notes)
 
 

@@ -252,7 +252,7 @@ def test_the_dataset_of_the_ratings(run: Any, tmp_path: Path) -> None:
 
     assert found.ratings[0].count == TRAINED
     assert {rating.probability for rating in uniform.ratings} == {0.25}
-    assert "No counts were at hand" in uniform.card.read_text()
+    assert "All are equal, because the numbers of pictures are not known" in uniform.card.read_text()
 
 
 @pytest.mark.usefixtures("quick")

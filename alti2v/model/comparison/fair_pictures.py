@@ -51,13 +51,13 @@ def _seen(contestants: Sequence[Contestant]) -> tuple[Int64Array, list[str]]:
             continue
         if origin.dataset is None:
             notes.append(
-                f"The dataset that {one.model} was trained on, with plan {origin.plan_hash:.12}, is not here: "
+                f"{one.model}: its training dataset, with plan {origin.plan_hash:.12}, was not found, so "
                 "pictures that it was trained on cannot be left out."
             )
         elif not origin.dataset.is_dir() or read_manifest(origin.dataset).plan_hash != origin.plan_hash:
             notes.append(
-                f"The dataset that {one.model} was trained on is no longer at {origin.dataset}: "
-                "pictures that it was trained on cannot be left out."
+                f"{one.model}: its training dataset is no longer at {origin.dataset}, so pictures that it was "
+                "trained on cannot be left out."
             )
         else:
             seen.append(ids_of(origin.dataset, ("train", "validation")))

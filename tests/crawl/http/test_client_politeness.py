@@ -36,7 +36,7 @@ async def test_f04_a_throttled_host_is_left_alone_and_asked_again(serve: Any, he
 
     assert isinstance(outcome, Received)
     assert clock.slept == [7, 7]
-    assert told == [("for silence (HTTP 429)", 7), ("for silence (HTTP 503)", 7)]
+    assert told == [("to pause (HTTP 429)", 7), ("to pause (HTTP 503)", 7)]
 
 
 async def test_f04_a_pause_holds_for_the_whole_host(serve: Any) -> None:

@@ -147,7 +147,7 @@ def test_indices_that_readers_keep_beside_a_shard_are_no_findings(dataset: Path)
             "labels and tags disagree",
         ),
         ("id", lambda rows: pc.add(rows.column("id"), 100), "is not the key of post"),
-        ("sha256", lambda rows: pa.array(["0" * 64] * rows.num_rows), "another hash than in the metadata"),
+        ("sha256", lambda rows: pa.array(["0" * 64] * rows.num_rows), "another hash than its metadata"),
         ("key", lambda rows: pa.array(rows.column("key").to_pylist()[::-1]), "is at the position of"),
     ],
 )

@@ -57,7 +57,7 @@ def test_both_are_scored_on_the_same_pictures_with_the_common_tags(tmp_path: Pat
     assert found.images == 40
     assert any("not compared: 1 of first and 1 of second" in note for note in found.notes)
     assert any("mAP is the mean over only 3 tags: " in note for note in found.notes)
-    assert any("as few as 3 positive pictures" in note for note in found.notes)
+    assert any("with only 3 positive pictures" in note for note in found.notes)
     for path, values in ((first, found.average_precision(0)), (second, found.average_precision(1))):
         alone = evaluate(EvalConfig(run=path, min_positives=3))
         ours = {tag.name: value for tag, value in zip(found.tags, values, strict=True)}
@@ -84,7 +84,7 @@ def test_datasets_of_other_sizes_and_orders_are_matched_by_post(tmp_path: Path) 
     found = compare(CompareConfig(models=(first, second), min_positives=1), out=tmp_path / "out")
 
     assert found.images == 36
-    assert any("4 pictures of the test split are in one dataset only" in note for note in found.notes)
+    assert any("4 pictures of the test split left out: not in all datasets" in note for note in found.notes)
     (batch,) = evaluation_batches(large, split="test", batch_size=36)
     said = load_model(second).network.predict_on_batch(batch.images)["probabilities"]
     expected = average_precision_score(batch.labels, np.asarray(said), average=None)

@@ -252,7 +252,7 @@ def test_a_store_with_other_bytes_is_not_believed(world: World, tmp_path: Path) 
     )
     plain = compare(CompareConfig(models=models, dataset=world.dataset, min_positives=1), out=tmp_path)
 
-    assert any("not in the store: the dataset's own were taken instead" in note for note in believed.notes)
+    assert any("not in the store: the dataset's pictures were used instead" in note for note in believed.notes)
     assert any("another picture in the store" in note for note in believed.notes)
     assert believed.models[1].overall.scores != plain.models[1].overall.scores
 
@@ -302,7 +302,7 @@ def test_a_damaged_original_costs_one_picture_its_size(world: World, tmp_path: P
         CompareConfig(models=world.models("oppai_oracle"), dataset=world.dataset, store=store), out=tmp_path
     )
 
-    assert "1 picture is damaged in the store: the dataset's own were taken instead." in found.notes
+    assert "1 picture is damaged in the store: the dataset's pictures were used instead." in found.notes
     assert found.images == 30
 
 
@@ -325,7 +325,7 @@ def test_other_names_of_tags_are_matched_through_the_stores_aliases(world: World
     assert [tag.name for tag in without.tags] == ["1girl", "smile"]
     assert (found.models[0].known, found.models[0].respelt) == (3, 2)
     assert found.dataset_tags == len(read_vocabulary(world.dataset))
-    lost = f"Tags that are not in common were not compared: 1 of {folder.name} and 12 of cl."
+    lost = f"Tags that not all models have were not compared: 1 of {folder.name} and 12 of cl."
     assert lost in found.notes
 
 
@@ -456,7 +456,7 @@ def test_a_run_is_judged_beside_taggers_of_others(world: World, tmp_path: Path) 
     np.testing.assert_allclose(
         found.average_precision(0), alone.result.tag_scores.average_precision[rows], atol=1e-6
     )
-    assert any("What wd_v3 and cl were trained on is not known" in note for note in found.notes)
+    assert any("It is not known what wd_v3 and cl were trained on" in note for note in found.notes)
     assert [one.figure for one in found.models[2].paired.differences if one.kind == "all"] == [
         *("mAP", "micro F1", "macro F1", "squared error")
     ]
