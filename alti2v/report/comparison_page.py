@@ -149,12 +149,13 @@ def summary(comparison: Comparison) -> str:
         one = next(one for one in model.paired.differences if one.kind == "all")
         value = _main_figure(model)[1]
         if not one.is_shown:
-            near.append(f"“{model.name}” {value}")
+            near.append(f"“{model.name}” reaches {value}")
         else:
             better = "better" if one.second_is_better else "worse"
-            words.append(f"“{model.name}” is {better}, {value}: more than chance explains.")
+            words.append(f"“{model.name}” is {better} with {value}: more than chance explains.")
     if near:
-        words.append(f"The difference may be chance for {listed(near)}.")
+        differences = "difference" if len(near) == 1 else "differences"
+        words.append(f"{listed(near)}: the {differences} may be chance.")
     return " ".join(words)
 
 

@@ -250,9 +250,9 @@ def _headlines(stats: DatasetStats) -> list[tuple[str, str, str]]:
             f"of the vocabulary (median); {median(stats.tags_per_picture)} including all others.",
         ),
         (
-            "Alike",
+            "Similar pictures",
             short(stats.grouped),
-            f"pictures in {counted(sum(stats.group_sizes.values()), 'group')} of similar ones; "
+            f"in {counted(sum(stats.group_sizes.values()), 'group')}; "
             + (
                 f"{counted(stats.astray, 'picture is', 'pictures are')} in another split than the rest."
                 if stats.astray
