@@ -166,13 +166,15 @@ def _built(report: BuildReport) -> dict[str, str | None]:
             f"{getattr(report, split):,} {split}{_short(getattr(report, split), report.asked.get(split))}"
             for split in splits
         ),
-        "near-duplicates": f"{report.alike:,} in {counted(report.groups, 'group')}" + _apart(report.astray),
-        "tags": f"{report.tags:,}: {_listed(report.categories)}; the rarest on {report.rarest:,} to train on",
+        "near-duplicates": f"{counted(report.alike, 'picture')} in {counted(report.groups, 'group')}"
+        + _apart(report.astray),
+        "tags": f"{report.tags:,}: {_listed(report.categories)}; "
+        f"the rarest on {counted(report.rarest, 'training picture')}",
         "  left out": _listed(report.left_out) or None,
         **_named(report),
         "shards": f"{report.shards:,}: {_listed(report.shards_of)}; {about}{size(report.bytes)}",
         "time": duration(report.seconds),
-        "dataset": f"{report.dataset}, edition {report.edition}",
+        "dataset": f"{report.dataset}, version {report.edition}",
         "plan": report.plan_hash[:_SHOWN_DIGITS],
     }
 
@@ -182,7 +184,7 @@ def _short(found: int, asked: int | None) -> str:
 
 
 def _apart(astray: int) -> str:
-    return f", {astray:,} of them outside of their group's split" if astray else ", each group in one split"
+    return f", {astray:,} of them in another split than their group" if astray else ", each group in one split"
 
 
 def _listed(counts: Mapping[str, int]) -> str:
@@ -193,8 +195,8 @@ def _named(report: BuildReport) -> dict[str, str]:
     """Return table rows for tags of `--keep` and `--drop` that need a remark."""
     lines = {
         "  kept although rare": [f"{tag} ({count:,})" for tag, count in report.rare.items() if count],
-        "  not kept, on no training picture": [tag for tag, count in report.rare.items() if not count],
-        "  to drop, but on no post": list(report.unmet),
+        "  not kept, in no training picture": [tag for tag, count in report.rare.items() if not count],
+        "  to drop, but in no post": list(report.unmet),
     }
     return {name: ", ".join(tags) for name, tags in lines.items() if tags}
 
@@ -347,7 +349,7 @@ def remove(*, dataset: str, ids: Path, work: Path | None, as_json: bool) -> None
             "not in the dataset": f"{report.noted:,}, and kept out of later builds" if report.noted else None,
             "shards rewritten": f"{report.shards_rewritten:,}",
             "samples": f"{report.train:,} train, {report.validation:,} validation, {report.test:,} test",
-            "dataset": f"{report.dataset}, edition {report.edition}",
+            "dataset": f"{report.dataset}, version {report.edition}",
         },
     )
     require_all(lines.unusable, "lines are not post numbers", "all others are removed")

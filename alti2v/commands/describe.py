@@ -95,5 +95,5 @@ def _thresholds(summary: ThresholdSummary) -> str:
     parts += [f"{category} {value:g}" for category, value in summary.by_category.items()]
     parts += [] if summary.overall is None else [f"{'others ' if parts else ''}{summary.overall:.4g}"]
     source = f" ({summary.source})" if summary.source else ""
-    rules = f"; tuned for {', '.join(summary.rules)}" if summary.rules else ""
+    rules = f"; --threshold-rule: {', '.join(summary.rules)}" if summary.rules else ""
     return f"{', '.join(parts) or 'the model has none, 0.35 is used'}{source}{rules}"

@@ -94,7 +94,7 @@ def export(
         table={
             "model": f"{report.model} ({size(report.bytes)})",
             "labels": f"{report.labels}: {_counted(report.outputs)}",
-            "moved": f"{counted(report.moved, 'tag')}, exported as general" if report.moved else None,
+            "category": f"{counted(report.moved, 'tag')} exported as general" if report.moved else None,
             "renamed": f"{counted(report.renamed, 'tag')}, see {report.changes}" if report.renamed else None,
             "left out": f"{counted(report.left_out, 'tag')}, see {report.changes}" if report.left_out else None,
             "ratings": f"{ratings} (constants)" if ratings else None,
@@ -132,8 +132,9 @@ def _check(folder: Path, *, as_json: bool) -> None:
 
 def _clients(parity: ClientParity) -> str:
     return (
-        f"differ from the run on {parity.pictures:,} validation pictures by {parity.mean:.4f} on "
-        f"average and {parity.largest:.3f} at most; {parity.changed:,} of {parity.tags:,} tags change sides"
+        f"on {counted(parity.pictures, 'validation picture')}, probabilities in other programs differ from the "
+        f"run's by {parity.mean:.4f} on average and {parity.largest:.3f} at most; {parity.changed:,} of "
+        f"{counted(parity.tags, 'tag')} cross the threshold"
     )
 
 

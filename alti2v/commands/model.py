@@ -161,7 +161,7 @@ def _planned(plan: TrainingEstimate) -> dict[str, str]:
         "parameters": f"{plan.parameters:,}, {plan.learning:,} trainable, {plan.precision}",
         "memory": f"at least {size(plan.memory_bytes)} per device, {free} free",
         "steps": f"{plan.steps:,} in {counted(plan.epochs, 'epoch')}, on {counted(plan.devices, 'device')}",
-        "learns": "the head" if plan.train_from == HEAD_ONLY else f"the network from {plan.train_from} on",
+        "trains": "the head" if plan.train_from == HEAD_ONLY else f"the network from {plan.train_from} on",
         "input alone": f"{plan.input_samples_per_s:,.1f} samples/s",
         "training alone": f"{plan.training_samples_per_s:,.1f} samples/s",
         "limited by": plan.limited_by,
@@ -172,7 +172,7 @@ def _planned(plan: TrainingEstimate) -> dict[str, str]:
 def _best(epoch: int, mean_ap: float | None, micro_f1: float | None) -> str:
     if mean_ap is None or micro_f1 is None:
         return f"epoch {epoch}, nothing to validate on"
-    return f"epoch {epoch}: validation mAP {mean_ap:.4f}, micro-F1 {micro_f1:.4f}"
+    return f"epoch {epoch}: validation mAP {mean_ap:.4f}, micro F1 {micro_f1:.4f}"
 
 
 @click.command("eval")

@@ -49,7 +49,9 @@ def read_id_lines(path: Path) -> IdLines:
         with open_named(path) as file:
             content = file.read()
     except OSError as exc:
-        raise UsageError(f"{path} cannot be read: {exc.strerror}: give one post number per line") from exc
+        raise UsageError(
+            f"{path} cannot be read ({exc.strerror}): give a file with one post number per line"
+        ) from exc
     lines = content.decode("utf-8-sig", "surrogateescape").splitlines()  # a comment need not be UTF-8
     ids, unusable = set(), []
     for number, line in enumerate(lines, 1):

@@ -99,11 +99,11 @@ def test_the_command_names_rare_tags(store: Path, tmp_path: Path, capsys: pytest
     printed = capsys.readouterr().out
 
     rows = dict(re.split(r" {2,}", line.strip(), maxsplit=1) for line in printed.splitlines())
-    assert rows["tags"] == "3: 3 general; the rarest on 1 to train on"
+    assert rows["tags"] == "3: 3 general; the rarest on 1 training picture"
     assert rows["left out"] == "1 dropped"
     assert rows["kept although rare"] == "smile (1)"
-    assert rows["not kept, on no training picture"] == "no_such_tag"
-    assert rows["to drop, but on no post"] == "hatsune_niku"
+    assert rows["not kept, in no training picture"] == "no_such_tag"
+    assert rows["to drop, but in no post"] == "hatsune_niku"
     cli.main(["build-shards", *arguments, "--json"], standalone_mode=False)
     told = json.loads(capsys.readouterr().out)
     assert told["rare"] == {"no_such_tag": 0, "smile": 1}

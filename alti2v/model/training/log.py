@@ -18,7 +18,7 @@ def epoch_line(log: Sequence[Mapping[str, Any]], *, epochs: int) -> str:
     row = log[-1]
     parts = [f"epoch {row['epoch']}/{epochs}: loss {row['loss']:.4g}"]
     if row["val_map"] is not None:
-        parts.append(f"validation mAP {row['val_map']:.4f}, micro-F1 {row['val_micro_f1']:.4f}")
+        parts.append(f"validation mAP {row['val_map']:.4f}, micro F1 {row['val_micro_f1']:.4f}")
     parts.append(f"{row['samples_per_s']:,.1f} samples/s, input wait {row['input_wait']:.1%}")
     if row["epoch"] < epochs:
         parts.append(f"{(epochs - row['epoch']) * row['seconds'] / row['epoch']:,.0f} s left")
