@@ -101,16 +101,12 @@ def embed(
     dataset = dataset_among(config.inputs)
     total = count_sources(config.inputs)
     tagger = load_tagger(config.model, batch_size=config.batch_size, precision=config.precision)
-    if tagger.features is None:
-        raise UsageError(
-            f"{config.model} gives no vectors: take a RUN, or an export with --format wd-embedding, deepghs "
-            "or onnx, or another tagger that has them"
-        )
+    width = width_of(tagger.require_features(str(config.model)), config.form)
     origin = Origin(
         model=path_key(config.model),
         model_sha256=model_hash(config.model),
         form=config.form,
-        width=width_of(tagger.features, config.form),
+        width=width,
         dataset="" if dataset is None else path_key(dataset.resolve()),
     )
     folder = config.out.with_name(config.out.name + PARTS_SUFFIX)

@@ -129,6 +129,19 @@ class Tagger:
         """Length F of a vector; None if the model gives no vectors."""
         return self.description.output.features
 
+    def require_features(self, model: str) -> int:
+        """Return the length F of a vector.
+
+        Raises:
+            UsageError: The model, which the message names, gives no vectors.
+        """
+        if self.features is None:
+            raise UsageError(
+                f"{model} gives no vectors: take a RUN, or an export with --format wd-embedding, deepghs "
+                "or onnx, or another tagger that has them"
+            )
+        return self.features
+
     @property
     def threshold(self) -> float | None:
         """Threshold of tags without their own threshold; None if the model has none."""
@@ -193,13 +206,9 @@ class Tagger:
             UsageError: The model gives no vectors.
             DataError: A picture cannot be used.
         """
-        if self.features is None:
-            raise UsageError(
-                "this model gives no vectors: take a RUN, or an export with --format wd-embedding, deepghs "
-                "or onnx, or another tagger that has them"
-            )
+        features = self.require_features("this model")
         vectors = [one.features for one in self._predict_all(images) if one.features is not None]
-        return np.stack(vectors) if vectors else np.zeros((0, self.features), np.float32)
+        return np.stack(vectors) if vectors else np.zeros((0, features), np.float32)
 
     def extract_binary_feature(self, images: Sequence[PictureInput]) -> npt.NDArray[np.uint8]:
         """Return the vectors as bits, (n, F / 8) uint8 in `numpy.packbits` order.
