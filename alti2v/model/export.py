@@ -133,11 +133,7 @@ def export(config: ExportConfig, *, progress: ProgressHook = ignore_progress) ->
     model = write_onnx(saved.network, saved.architecture, weights, contract)
     step(2)
     difference = largest_difference(model, contract, labels.rows, saved)
-    if not difference <= TOLERANCE:  # also refuses NaN
-        raise DamagedError(
-            f"{config.run}: the exported model and the network differ by {difference:.2g}, {TOLERANCE:g} is "
-            "allowed: check the run with `alti2v eval`, its weights may not be finite"
-        )
+    _require_equal(difference, config.run)
     pictures = [] if format_ is Format.ONNX or not dataset else dataset.validation_pictures(config.store)
     clients = _client_parity(model, contract, labels, saved, recipe, pictures)
     step(3)
@@ -162,26 +158,7 @@ def export(config: ExportConfig, *, progress: ProgressHook = ignore_progress) ->
     if breaches:
         raise DamagedError(f"{config.out}: {breaches[0]}: export again")
     step(4)
-    became = [change.became for change in labels.changes]
-    moved = sum(change.became == change.tag for change in labels.changes)
-    return ExportReport(
-        out=config.out,
-        format=format_,
-        model=config.out / contract.model_file,
-        labels=config.out / contract.labels_file,
-        card=config.out / CARD_FILE,
-        changes=config.out / REPORT_FILE,
-        bytes=len(model),
-        outputs=count_categories(labels.rows),
-        ratings=ratings,
-        moved=moved,
-        renamed=len(became) - moved - became.count(None),
-        left_out=became.count(None),
-        largest_difference=difference,
-        clients=clients,
-        threshold=saved.threshold,
-        seconds=round(time.monotonic() - begun_s, 3),
-    )
+    return _report(config.out, facts, difference, seconds=round(time.monotonic() - begun_s, 3))
 
 
 def _require_own(out: Path, format_: Format) -> None:
@@ -204,6 +181,19 @@ def _require_own(out: Path, format_: Format) -> None:
     # A clone of an empty model repository has .git and .gitattributes.
     if any(not entry.name.startswith(".") for entry in out.iterdir()):
         raise UsageError(f"{out} is not empty and not an export: choose another folder")
+
+
+def _require_equal(difference: float, run: Path) -> None:
+    """Check the difference between the exported model and the network.
+
+    Raises:
+        DamagedError: It is too large.
+    """
+    if not difference <= TOLERANCE:  # also refuses NaN
+        raise DamagedError(
+            f"{run}: the exported model and the network differ by {difference:.2g}, {TOLERANCE:g} is allowed: "
+            "check the run with `alti2v eval`, its weights may not be finite"
+        )
 
 
 def _client_parity(
@@ -317,6 +307,31 @@ def _changes(facts: Facts, difference: float) -> bytes:
                 **{name: version(name) for name in ("keras", "onnx", "onnxruntime")},
             },
         }
+    )
+
+
+def _report(out: Path, facts: Facts, difference: float, *, seconds: float) -> ExportReport:
+    contract, changes = CONTRACTS[facts.format], facts.labels.changes
+    model = out / contract.model_file
+    moved = sum(change.became == change.tag for change in changes)
+    left_out = sum(change.became is None for change in changes)
+    return ExportReport(
+        out=out,
+        format=facts.format,
+        model=model,
+        labels=out / contract.labels_file,
+        card=out / CARD_FILE,
+        changes=out / REPORT_FILE,
+        bytes=model.stat().st_size,
+        outputs=count_categories(facts.labels.rows),
+        ratings=facts.ratings,
+        moved=moved,
+        renamed=len(changes) - moved - left_out,
+        left_out=left_out,
+        largest_difference=difference,
+        clients=facts.clients,
+        threshold=facts.threshold,
+        seconds=seconds,
     )
 
 
