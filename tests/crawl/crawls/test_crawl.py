@@ -191,10 +191,10 @@ def test_paging_by_number_where_the_cursor_is_ignored(
 
     assert report.complete == (wall is None)
     assert report.stored == (60 if wall is None else 40)
-    why = "counts 20 more posts than it lists" if is_empty else "refuses to list deeper"
+    why = "counts 20 more posts than it lists" if is_empty else "refuses to list beyond"
     assert (why in report.missing) == (wall is not None)
     assert said[0] == f"{site.url} ignores id:<N: listing by page number instead"
-    assert any("refuses to list deeper" in line for line in said) == (wall is not None and not is_empty)
+    assert any("refuses to list beyond" in line for line in said) == (wall is not None and not is_empty)
 
 
 @pytest.mark.parametrize("wall", [None, 20])

@@ -430,7 +430,7 @@ def test_more_tags_than_a_post_can_have_are_told_and_not_cut(
 
     assert (report.new, report.failed) == (2, {"bad_metadata": 5})
     assert sorted(len(tags(row)) for _, row in posts(store).iterrows()) == [1, 10_000]
-    assert "pictures/1.png has 10,001 tags: at most 10,000" in (store / "crawl.log").read_text()
+    assert "pictures/1.png has 10,001 tags, and at most 10,000" in (store / "crawl.log").read_text()
 
 
 def test_status_and_card_name_an_imported_source(tmp_path: Path) -> None:

@@ -279,7 +279,7 @@ def test_tags_of_which_none_can_be_used_are_told(tmp_path: Path, tags: str) -> N
     report = run(tmp_path / "store", table)
 
     assert (report.failed, report.skipped) == ({"bad_metadata": 1}, {"no_picture": 2})
-    assert f"{table}, row 2 has tags, but none that can be used" in (tmp_path / "store/crawl.log").read_text()
+    assert f"{table}, row 2 has no usable tags" in (tmp_path / "store/crawl.log").read_text()
 
 
 def test_tables_that_are_none(tmp_path: Path) -> None:

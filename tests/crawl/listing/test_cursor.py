@@ -177,7 +177,7 @@ def test_the_wall_ends_a_walk_by_page_and_says_so() -> None:
     walk = listed_by(ModelBoard(set(range(1, 90)), obeys_cursor=False, wall=30), ListingState(), [])
 
     assert walk.ending is Ending.WALL
-    assert "refuses to list deeper" in walk.shortfall
+    assert "refuses to list beyond page 5" in walk.shortfall
 
 
 def test_the_wall_does_not_stand_in_a_cursors_way() -> None:
