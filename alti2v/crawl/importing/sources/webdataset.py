@@ -6,10 +6,10 @@ is also the form of img2dataset, whose tables beside the tar files list what it 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from alti2v.crawl.boards.protocol import Skip
 from alti2v.crawl.boards.values import post_id
@@ -64,21 +64,19 @@ def _sample(tar: Path, key: str, members: Sequence[Member], of_tar: tuple[str, s
     name, version = of_tar
     by_suffix = {_suffix(member): member for member in members}
     described = _described(tar, key, by_suffix)
+    fault, (facts, board) = (described, (Post(0), "")) if isinstance(described, Fault) else (None, described)
     pictures = [one for one in members if _suffix(one) in PICTURE_SUFFIXES | OTHER_SUFFIXES]
+    has_text = by_suffix.keys() & {"json", "cls", *TEXT_SUFFIXES}
     for member in pictures:
-        facts = Post(0) if isinstance(described, Fault) else described[0]
-        board = "" if isinstance(described, Fault) else described[1]
-        has_text = by_suffix.keys() & {"json", "cls", *TEXT_SUFFIXES}
         yield Item(
             name=inner_name(name, member.name),
             facts=facts._replace(file_ext=_suffix(member)),
             board=board,
             is_original=False,  # most people reduce pictures before they write them
             place=Place(path=tar, span=member.span, version=f"{version}:{member.span.offset}"),
-            problem=described if isinstance(described, Fault) else None if has_text else Skip.NO_TAGS,
+            problem=fault or (None if has_text else Skip.NO_TAGS),
         )
     if members and not pictures:
-        facts, board = (Post(0), "") if isinstance(described, Fault) else described
         yield Item(name=inner_name(name, key), facts=facts, board=board, problem=Skip.NO_PICTURE)
 
 
@@ -88,19 +86,15 @@ def _described(tar: Path, key: str, by_suffix: Mapping[str, Member]) -> tuple[Po
     for suffix in ("json", "txt", "caption", "cls"):
         if suffix not in by_suffix:
             continue
-        member = by_suffix[suffix]
-        where = f"{tar}: {member.name!r:.100}"
-        content = read_place(Place(path=tar, span=member.span), most_bytes=SIDECAR_BYTES)
-        text = content if isinstance(content, Fault) else _decoded(content)
-        if isinstance(text, Fault) or text is None:
-            return Fault(ItemFault.BAD_METADATA, f"{where} is not a text of at most 1 MiB")
+        where = f"{tar}: {by_suffix[suffix].name!r:.100}"
+        text = _text(Place(path=tar, span=by_suffix[suffix].span), where)
+        if isinstance(text, Fault):
+            return text
         if suffix == "json":
-            document = parse_object(text, where)
-            if isinstance(document, Fault):
-                return document
-            facts, board = _facts(document, key)
-            if (fault := unusable_tags(document, facts, where)) is not None:
-                return fault
+            described = _of_json(text, key, where)
+            if isinstance(described, Fault):
+                return described
+            facts, board = described
         elif suffix == "cls":
             facts = with_tags(facts, {Category.UNKNOWN: [f"class_{text.strip()}"]}, "")
         elif not any(facts.tags.all):  # img2dataset repeats the caption of the JSON object here
@@ -111,17 +105,24 @@ def _described(tar: Path, key: str, by_suffix: Mapping[str, Member]) -> tuple[Po
     return facts, board
 
 
-def _facts(document: dict[str, Any], key: str) -> tuple[Post, str]:
+def _text(place: Place, where: str) -> str | Fault:
+    content = read_place(place, most_bytes=SIDECAR_BYTES)
+    with contextlib.suppress(UnicodeDecodeError):
+        if isinstance(content, bytes):
+            return content.decode("utf-8-sig")
+    return Fault(ItemFault.BAD_METADATA, f"{where} is not a text of at most 1 MiB")
+
+
+def _of_json(text: str, key: str, where: str) -> tuple[Post, str] | Fault:
+    document = parse_object(text, where)
+    if isinstance(document, Fault):
+        return document
     facts, board = board_facts(document)
     number = key.rpartition("/")[2]
-    if (
-        not facts.id
-        and number.isascii()
-        and number.isdigit()
-        and post_id(document.get("id")) == post_id(number)
-    ):
+    is_number = number.isascii() and number.isdigit()
+    if not facts.id and is_number and post_id(document.get("id")) == post_id(number):
         facts = facts._replace(id=known_id(int(number)))
-    return facts, board
+    return unusable_tags(document, facts, where) or (facts, board)
 
 
 def _not_fetched(table: Path, name: str) -> Iterator[Item]:
@@ -142,10 +143,3 @@ def _key(member: Member | Fault) -> str:
 
 def _suffix(member: Member) -> str:
     return member.name.rpartition("/")[2].partition(".")[2].lower()
-
-
-def _decoded(content: bytes) -> str | None:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return None
