@@ -75,32 +75,33 @@ def table_columns(path: Path) -> frozenset[str]:
 
 def _parquet(path: Path, columns: Sequence[str] | None) -> Iterator[ColumnBatch | Fault]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
+    name = printable(path)
     with open_regular(path) as file:
         try:
             with pa.OSFile(f"/proc/self/fd/{file.fileno()}") as ours:
-                footer = pq.read_metadata(ours)
-                texts = [
-                    column.path
-                    for column in map(footer.schema.column, range(footer.num_columns))
-                    if column.physical_type == "BYTE_ARRAY"
-                ]
-                if (fault := _repeated(printable(path), footer.schema.to_arrow_schema().names)) is not None:
-                    yield fault
-                    return
-                parquet = pq.ParquetFile(ours, metadata=footer, read_dictionary=texts)
-                names = [name for name in parquet.schema_arrow.names if columns is None or name in columns]
-                for number in range(footer.num_row_groups):
-                    if not _is_bounded(footer.row_group(number)):
-                        yield Fault(
-                            ItemFault.BAD_METADATA, f"{printable(path)}: row group {number} is too large"
-                        )
-                        continue
-                    for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[number], columns=names):
-                        yield ColumnBatch(dict(zip(names, map(_values, batch.columns), strict=True)))
+                yield from _row_groups(name, ours, columns)
         except (pa.ArrowException, ValueError) as exc:
-            yield Fault(ItemFault.BAD_METADATA, f"{printable(path)} is damaged or not Parquet ({exc!s:.100})")
+            yield Fault(ItemFault.BAD_METADATA, f"{name} is damaged or not Parquet ({exc!s:.100})")
+
+
+def _row_groups(name: str, file: pa.NativeFile, columns: Sequence[str] | None) -> Iterator[ColumnBatch | Fault]:
+    import pyarrow.parquet as pq
+
+    footer = pq.read_metadata(file)
+    if (fault := _repeated(name, footer.schema.to_arrow_schema().names)) is not None:
+        yield fault
+        return
+    all_columns = map(footer.schema.column, range(footer.num_columns))
+    texts = [column.path for column in all_columns if column.physical_type == "BYTE_ARRAY"]
+    parquet = pq.ParquetFile(file, metadata=footer, read_dictionary=texts)
+    names = [column for column in parquet.schema_arrow.names if columns is None or column in columns]
+    for number in range(footer.num_row_groups):
+        if not _is_bounded(footer.row_group(number)):
+            yield Fault(ItemFault.BAD_METADATA, f"{name}: row group {number} is too large")
+            continue
+        for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[number], columns=names):
+            yield ColumnBatch(dict(zip(names, map(_values, batch.columns), strict=True)))
 
 
 def _is_bounded(group: pq.RowGroupMetaData) -> bool:
