@@ -23,15 +23,8 @@ from alti2v.vectors.sources import path_key
 from alti2v.vectors.vector_file import read_origin, read_rows
 
 _FACTS = (
-    "id",
-    "labels",
-    "rating",
-    "score",
-    "source",
-    "parent_id",
-    "created_at",
-    "source_width",
-    "source_height",
+    *("id", "labels", "rating", "score", "source", "parent_id", "created_at"),
+    *("source_width", "source_height"),
 )
 _UNKNOWN_AGE_DAYS = 3650.0
 _RATINGS = ("sensitive", "questionable", "explicit")  # besides "general", for which all of these are 0

@@ -127,27 +127,24 @@ def regress(config: KpiConfig, *, progress: ProgressHook = ignore_progress) -> K
         predicted[name] = predict(_design(data, test, name))
         scores.append(_score(name, data.kind, test, predicted[name], draws, penalty))
     progress(Progress(stage="fitting", done=len(MODELS), total=len(MODELS), unit="models"))
+
+    def loss(name: str, draw: Float64Array) -> float:
+        return loss_ratio(data.kind, test, predicted[name], draw)
+
     effects = _effects(data, scores[-1].penalty, config.bootstraps, rng, progress) if data.columns else []
+    counts = {split: len(side.value) for split, side in data.sides.items()}
     return KpiReport(
         dataset=config.dataset,
         kpi=data.name,
         kind=data.kind.value,
         measure=MEASURES[data.kind],
-        **{
-            split: len(data.sides[split].value) if split in data.sides else 0
-            for split in ("train", "validation")
-        },
-        test=len(test.value),
+        train=counts["train"],
+        validation=counts.get("validation", 0),
+        test=counts["test"],
         missing=data.missing,
         unusable=target.unusable,
         models=tuple(scores),
-        gain=_estimate(
-            lambda w: (
-                loss_ratio(data.kind, test, predicted["facts"], w)
-                - loss_ratio(data.kind, test, predicted["both"], w)
-            ),
-            draws,
-        ),
+        gain=_estimate(lambda draw: loss("facts", draw) - loss("both", draw), draws),
         raising=tuple(one for one in effects[:_TOP] if one.coefficient.value > 0),
         lowering=tuple(one for one in effects[::-1][:_TOP] if one.coefficient.value < 0),
         seconds=round(time.monotonic() - begun_s, 3),
