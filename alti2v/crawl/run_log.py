@@ -89,8 +89,7 @@ def begin_run(ledger: Ledger, log: logging.Logger, config: Any) -> LastRun:  # n
         stored_before=ledger.posts.counts().stored,
         limit=getattr(config, "limit", None),
     )
-    with ledger.transaction():
-        ledger.state.set(StateKey.LAST_RUN, json.dumps(dataclasses.asdict(run)))
+    ledger.state.commit(StateKey.LAST_RUN, json.dumps(dataclasses.asdict(run)))
     options = {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(config)
@@ -113,8 +112,7 @@ def end_run(ledger: Ledger, log: logging.Logger, run: LastRun, ended: str | Base
     finished = dataclasses.replace(run, ended_at=int(time.time()), ending=ending)
     sums = ""
     with contextlib.suppress(StorageError, DamagedError):  # the run may have ended for this reason
-        with ledger.transaction():
-            ledger.state.set(StateKey.LAST_RUN, json.dumps(dataclasses.asdict(finished)))
+        ledger.state.commit(StateKey.LAST_RUN, json.dumps(dataclasses.asdict(finished)))
         counts = ledger.posts.counts()
         sums = ", ".join(f"{name} {count:,}" for name, count in outcomes(counts).items())
     log.info("end: %s; %s", ending, sums)

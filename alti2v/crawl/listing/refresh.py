@@ -93,7 +93,7 @@ class _Refresh:
         missing = await self._by_id()
         uncounted = None if missing else await self._uncounted()
         if uncounted is not None:
-            await self.api.thread.run(self._commit_uncounted, uncounted)
+            await self.api.thread.run(self.api.ledger.state.commit, StateKey.UNCOUNTED, str(uncounted))
         return missing
 
     async def _by_id(self) -> str:
@@ -172,10 +172,6 @@ class _Refresh:
                 seen_at=self.query.now,
             )
         return ledger.posts.counts()
-
-    def _commit_uncounted(self, posts: int) -> None:
-        with self.api.ledger.transaction():
-            self.api.ledger.state.set(StateKey.UNCOUNTED, str(posts))
 
     def _commit_deleted(self, post_id: int) -> None:
         with self.api.ledger.transaction():

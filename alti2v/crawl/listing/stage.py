@@ -21,7 +21,6 @@ from alti2v.crawl.listing.requests import describe
 from alti2v.crawl.listing.second_look import look_again
 from alti2v.crawl.listing.tag_categories import read_tag_categories
 from alti2v.crawl.listing.tag_relations import read_tag_relations
-from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.ledger.outcomes import PostCounts
 from alti2v.crawl.store.ledger.state import StateKey
 from alti2v.crawl.store.listing_state import ListingState
@@ -47,7 +46,7 @@ async def read_board_count(api: Api, config: CrawlConfig) -> int | None:
     """Ask the board for the number of posts of this crawl, and record it; None if it does not say."""
     count = await count_posts(api, _query(api, config))
     if count is not None:
-        await api.thread.run(_commit_board_count, api.ledger, count)
+        await api.thread.run(api.ledger.state.commit, StateKey.BOARD_COUNT, str(count))
     return count
 
 
@@ -166,8 +165,3 @@ async def _raise_reason(api: Api, stopped: ListingStopped) -> None:
                 f"so give --dialect {dialect}"
             )
     raise RemoteError(f"{base}: {describe(answer)}: run again later")
-
-
-def _commit_board_count(ledger: Ledger, count: int) -> None:
-    with ledger.transaction():
-        ledger.state.set(StateKey.BOARD_COUNT, str(count))

@@ -70,5 +70,4 @@ async def _read(
 
 def _write(ledger: Ledger, path: Path, table: Table, rows: list[dict[str, str]]) -> None:
     write_table(path, table, rows)
-    with ledger.transaction():
-        ledger.state.set(StateKey.WRITTEN, file_sha256(path), name=path.name)
+    ledger.state.commit(StateKey.WRITTEN, file_sha256(path), name=path.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -69,13 +69,8 @@ class ListingState:
         return ""
 
 
-def listing_document(listing: ListingState) -> dict[str, Any]:
-    """Return a listing's state as a JSON object."""
-    return asdict(listing)
-
-
 def read_listing(document: Mapping[str, Any]) -> ListingState:
-    """Invert `listing_document`."""
+    """Read the state of a listing from its fields in a JSON object, of which some may be missing."""
     known = {field.name: document[field.name] for field in fields(ListingState) if field.name in document}
     ending = known.get("ending")
     return ListingState(**{**known, "ending": None if ending is None else Ending(ending)})

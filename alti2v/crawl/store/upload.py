@@ -9,7 +9,6 @@ picture which is not there, and a kill costs at most one upload.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.ledger.state import StateKey
 from alti2v.crawl.store.ledger.tars import TarState
 from alti2v.crawl.store.writer_thread import StoreThread
+from alti2v.storage.checksum import file_sha256
 from alti2v.storage.layout import STORE_FILE, images_tar
 from alti2v.storage.publish import TEMPORARY_PREFIX, make_directory, publish_json, read_json
 from alti2v.storage.remote import Remote, download, upload
@@ -92,12 +92,11 @@ class StoreUpload:
         temporary.unlink()
 
     def _upload(self, ledger: Ledger, file: Path, name: str, on_file: Callable[[str], None]) -> None:
-        checksum = hashlib.sha256(file.read_bytes()).hexdigest()
+        checksum = file_sha256(file)
         if ledger.state.get(StateKey.PUBLISHED, name) != checksum:
             on_file(name)
             upload(self.remote, file, name)
-            with ledger.transaction():
-                ledger.state.set(StateKey.PUBLISHED, checksum, name=name)
+            ledger.state.commit(StateKey.PUBLISHED, checksum, name=name)
 
     def fetch_back(self, name: str, folder: Path) -> Path:
         """Return an uploaded tar file, in the store if it is still there; else download it into a folder.
@@ -113,8 +112,7 @@ class StoreUpload:
 
     def forget(self, ledger: Ledger, name: str) -> None:
         """Record that the uploaded file of this name is damaged: the next crawl uploads it again."""
-        with ledger.transaction():
-            ledger.state.set(StateKey.PUBLISHED, "", name=name)
+        ledger.state.commit(StateKey.PUBLISHED, "", name=name)
 
 
 class TarUploads:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import pytest
 from hypothesis import example, given, settings
@@ -18,7 +18,7 @@ from alti2v.crawl.listing.cursor import (
     next_listing,
     next_query,
 )
-from alti2v.crawl.store.listing_state import CONFIRMATIONS, Ending, ListingState, listing_document, read_listing
+from alti2v.crawl.store.listing_state import CONFIRMATIONS, Ending, ListingState, read_listing
 from alti2v.records import Post
 
 
@@ -92,7 +92,7 @@ def listed_by(
         entries = [post.id for post in answer.posts] + list(answer.deleted_ids)
         new = len(set(entries) - set(recorded))
         recorded += entries
-        walk = read_listing(listing_document(after_page(walk, answer, new=new)))
+        walk = read_listing(asdict(after_page(walk, answer, new=new)))
     pytest.fail("the walk does not end")
 
 

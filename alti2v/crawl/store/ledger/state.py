@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from enum import StrEnum
 
-from alti2v.crawl.store.listing_state import ListingState, listing_document, read_listing
+from alti2v.crawl.store.listing_state import ListingState, read_listing
 from alti2v.crawl.store.post_json import encode
 from alti2v.crawl.store.sqlite import Database
 
@@ -43,6 +44,11 @@ class StateTable:
         """Record a value."""
         self._database.execute("INSERT OR REPLACE INTO state VALUES (?,?)", (_text(key, name), value))
 
+    def commit(self, key: StateKey, value: str, *, name: str = "") -> None:
+        """Record a value in a transaction of its own."""
+        with self._database.transaction():
+            self.set(key, value, name=name)
+
     def forget(self, key: StateKey, name: str = "") -> None:
         """Remove a value."""
         self._database.execute("DELETE FROM state WHERE key=?", (_text(key, name),))
@@ -58,7 +64,7 @@ class StateTable:
 
     def set_listing(self, listing: ListingState) -> None:
         """Record the state of the listing."""
-        self.set(StateKey.LISTING, encode(listing_document(listing)))
+        self.set(StateKey.LISTING, encode(asdict(listing)))
 
 
 def _text(key: StateKey, name: str) -> str:
