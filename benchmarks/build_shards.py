@@ -3,11 +3,11 @@
 Pictures are drawn, 1.23 megapixels, as JPEG (smooth, and with grain so that a file has about 400 kB), PNG and
 WebP, and become 224 px. `alti2v` is the whole build from store to manifest; `img2dataset` is its Resizer and
 WebDatasetSampleWriter, fed from memory, in an environment of its own. The floors are the unavoidable steps,
-each alone: entropy decoding (a JPEG at 1/8 scale; other formats whole), resizing the result, encoding, and
-writing the tar. Listed beside them, but not part of their sum, are the hashes of a dataset (SHA-256 of each
-picture and of the shard, and its git hash) and the appearance by which near-duplicates are found. Per core
-means per second of processor time; the gain of a second worker is measured on the clock. Rounds alternate, and
-each figure is the minimum of its rounds. Run on an idle machine:
+each alone: entropy decoding (a JPEG at 1/8 scale; other formats whole, as the build decodes them), resizing the
+result, encoding, and writing the tar. Listed beside them, but no part of their sum, are the hashes of a dataset
+(SHA-256 of each picture and of the shard, and its git hash) and the appearance by which near-duplicates are
+found. Per core means per second of processor time; the gain of a second worker is measured on the clock. Rounds
+alternate, and each figure is the minimum of its rounds. Run on an idle machine:
 
     python3.11 -m venv ENV && ENV/bin/pip install img2dataset==1.47.0 setuptools
     python benchmarks/build_shards.py --img2dataset ENV/bin/python [--pictures 600] [--rounds 3]
@@ -44,7 +44,9 @@ from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.engines.local import local_engine
 from alti2v.dataset.images.prepare import Chunk, prepare_chunk
 from alti2v.dataset.plan.posts import load_posts
+from alti2v.pictures.decode import decodable, decode
 from alti2v.pictures.decoder_process import process_decoders
+from alti2v.pictures.header import ImageHeader
 from alti2v.pictures.jobs import PrepareJob
 from alti2v.pictures.recipe import LUMINANCE_SIDE_PX, ImageRecipe
 from alti2v.pictures.square import PreparedPicture, prepare_picture
@@ -283,7 +285,7 @@ def _floors(kind: str, contents: Sequence[bytes]) -> dict[str, float]:
         return lambda: [step(value) for value in inputs]
 
     return {
-        "floor_decode_ms": _alone(each(lambda content: decoded(content, 8 if is_jpeg else 1), contents)),
+        "floor_decode_ms": _alone(each(_decoded_eighth if is_jpeg else _decoded_whole, contents)),
         "floor_resize_ms": _alone(
             each(
                 lambda image: image.resize(fitting(_SIZE), Image.Resampling.BICUBIC, reducing_gap=1.3), reduced
@@ -294,6 +296,16 @@ def _floors(kind: str, contents: Sequence[bytes]) -> dict[str, float]:
         "beside_hashes_ms": _alone(each(_hashes, jpegs)),
         "beside_appearances_ms": _alone(each(_luminance, reduced)),
     }
+
+
+def _decoded_eighth(content: bytes) -> Image.Image:
+    return decoded(content, 8)
+
+
+def _decoded_whole(content: bytes) -> object:
+    header = decodable(content)
+    assert isinstance(header, ImageHeader)
+    return decode(content, header)
 
 
 def _hashes(jpeg: bytes) -> None:
