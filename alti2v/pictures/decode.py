@@ -22,6 +22,7 @@ from alti2v.pictures.formats import jpeg, png
 from alti2v.pictures.header import ImageHeader, NoPicture, PictureRefusal, read_header
 from alti2v.pictures.limits import MAX_PIXELS
 from alti2v.pictures.png_lines import decode_quickly
+from alti2v.pictures.webp_pixels import still_pixels
 from alti2v.pictures.whole import flaw
 
 _REASONS = {
@@ -189,20 +190,33 @@ def _decoded(
         with _opened(content, image_format) as image:
             # A square request would make Pillow decode at full size: the draft keeps BOTH sides above it.
             drafted = None if at_least is None else image.draft(image.mode, at_least)
-            if image_format == "PNG":
-                decode_quickly(image, content)
-            elif image_format in _COPIED:
-                image.decodermaxblock = _WHOLE
-            image.load()  # before the orientation is read: that decodes, too, and swallows what is wrong
-            transparent = _with_alpha(image, content) if image.has_transparency_data else image
-            pixels, icc = _in_plain_mode(transparent, image.info.get("icc_profile") or profile)
+            # Before the orientation is read: that decodes, too, and swallows what is wrong.
+            loaded = _loaded(image, content)
+            transparent = _with_alpha(loaded, content) if loaded.has_transparency_data else loaded
+            pixels, icc = _in_plain_mode(transparent, loaded.info.get("icc_profile") or profile)
             # Of an odd side, half a pixel of the draft is outside the picture: so shifted, lines look soft.
             size = pixels.size if drafted is None else drafted[1][2:]
-            return DecodedPicture(pixels=pixels, size=size, icc=icc, orientation=_orientation(image))
+            return DecodedPicture(pixels=pixels, size=size, icc=icc, orientation=_orientation(loaded))
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - decoders fed with hostile bytes raise nearly anything
         return None
+
+
+def _loaded(image: ImageFile.ImageFile, content: bytes) -> Image.Image:
+    """Decode all pixels of an opened picture.
+
+    Raises:
+        Exception: Nearly any, if it is damaged.
+    """
+    if image.format == "PNG":
+        decode_quickly(image, content)
+    if image.format == "WEBP" and (still := still_pixels(image, content)) is not None:
+        return still
+    if image.format in _COPIED:
+        image.decodermaxblock = _WHOLE
+    image.load()
+    return image
 
 
 def _orientation(image: Image.Image) -> int | None:

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 from alti2v.pictures.formats.flaws import CUT
 
 _CHUNK = 12  # position of the first chunk, behind RIFF, the length, and WEBP
 _BODY = _CHUNK + 8
+_MOVES, _HAS_ALPHA = 0x02, 0x10  # flags of VP8X (RFC 9649, 2.7)
+_NOTES = frozenset({b"ICCP", b"EXIF", b"XMP "})
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Type of a chunk, and the positions where it begins and ends."""
+
+    kind: bytes
+    start: int
+    end: int
 
 
 def size(content: bytes | memoryview) -> tuple[int, int] | None:
@@ -25,3 +39,36 @@ def flaw(content: bytes | memoryview) -> str:
     """Describe what is wrong; "" if the file has the length that it states."""
     is_long_enough = len(content) >= 8 + int.from_bytes(content[4:8], "little")
     return "" if is_long_enough else CUT
+
+
+def still_image(content: bytes | memoryview) -> memoryview | None:
+    """Return the chunks of a still picture's pixels, as libwebp's demuxer cuts them out; None if unusual.
+
+    These are VP8, VP8L, or ALPH and VP8 (RFC 9649, 2.7). The flags of an extended file have to agree with them.
+    """
+    found = list(_chunks(memoryview(content)))
+    is_extended = bool(found) and found[0].kind == b"VP8X"
+    flags = content[_BODY] if is_extended else 0
+    pixels = found if not is_extended else [chunk for chunk in found[1:] if chunk.kind not in _NOTES]
+    match [chunk.kind for chunk in pixels[:2]]:
+        case [b"VP8L", *_]:
+            end = pixels[0].end
+        case [b"VP8 ", *_] if not flags & _HAS_ALPHA:
+            end = pixels[0].end
+        case [b"ALPH", b"VP8 "] if flags & _HAS_ALPHA and pixels[0].end == pixels[1].start:
+            end = pixels[1].end
+        case _:
+            return None
+    return None if flags & _MOVES else memoryview(content)[pixels[0].start : end]
+
+
+def _chunks(content: memoryview) -> Iterator[_Chunk]:
+    """Yield each whole chunk; the byte that makes a length even belongs to it."""
+    at = _CHUNK
+    while (body := at + 8) <= len(content):
+        size = int.from_bytes(content[at + 4 : body], "little")
+        end = body + size + size % 2
+        if end > len(content):
+            return
+        yield _Chunk(bytes(content[at : at + 4]), at, end)
+        at = end
