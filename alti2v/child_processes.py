@@ -16,7 +16,7 @@ SAFE_PATH = "PYTHONSAFEPATH"  # https://docs.python.org/3/using/cmdline.html#env
 
 
 def child_environment() -> Mapping[str, str]:
-    """Environment for a program that is started with `python -P`."""
+    """Return the environment for a child process that ignores the current folder, as with `python -P`."""
     # An empty entry would mean the current folder.
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), SAFE_PATH: "1"}
 
@@ -25,7 +25,7 @@ def child_environment() -> Mapping[str, str]:
 def safe_path() -> Iterator[None]:
     """Let Python processes that are started within the block ignore the current folder.
 
-    For starters that take no environment: that of this process is changed meanwhile.
+    For functions that start processes without an `env` argument: the environment of this process is changed.
     """
     before = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"

@@ -63,7 +63,7 @@ def _status_of(arguments: list[str] | None) -> int:
 
 
 def _told(error: Exception) -> int | None:
-    """Tell an error that is the user's to mend, and return the exit status; None for any other error."""
+    """Print an error that the user can fix, and return the exit status; None for any other error."""
     if isinstance(error, Alti2vError):
         tell(f"alti2v: {error}")
         return error.exit_status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def short_number(value: float, *, digits: int) -> str:
-    """Write a number with some significant digits, and with all digits before the point: 0.02, 9.5, 1,480.
+    """Write a number with some significant digits, never fewer than before the point: 0.02, 9.5, 1,480.
 
     Args:
         value: Number; from 0.0001 on it is written without an exponent.

@@ -8,7 +8,7 @@ from alti2v.errors import UsageError
 
 
 def require_between(option: str, value: float | None, low: float, high: float | None = None) -> None:
-    """Check a number against its bounds, both included; None, an option that is not given, passes.
+    """Check a number against its bounds, both included; None means that the option is not given.
 
     Args:
         option: Name to show, such as "--epochs".
@@ -26,7 +26,7 @@ def require_between(option: str, value: float | None, low: float, high: float | 
 
 
 def require_choice(option: str, value: str | None, choices: Iterable[str]) -> None:
-    """Check a word against the allowed ones; None, an option that is not given, passes.
+    """Check a word against the allowed ones; None means that the option is not given.
 
     Raises:
         UsageError: The word is not allowed.

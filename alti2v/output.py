@@ -49,9 +49,9 @@ def one_line(text: str) -> str:
 
 
 def json_line(value: object, *, is_ascii: bool = False) -> str:
-    r"""Return a value as JSON in one line, with escapes of JSON where `one_line` has its own: the value stays.
+    r"""Return a value as one line of JSON, with JSON's escapes, so that the exact value can be read back.
 
-    Only a byte of a file name that is not UTF-8 has no place in JSON: it becomes the text `\xe4`.
+    Only a byte of a file name that is not UTF-8 cannot be written in JSON: it becomes the text `\xe4`.
 
     Args:
         value: Value of types that `json` writes.

@@ -228,4 +228,4 @@ ProgressHook = Callable[[Progress], None]
 
 
 def ignore_progress(_: Progress) -> None:
-    """Do nothing; the `ProgressHook` of a caller who does not want to know."""
+    """Do nothing: the `ProgressHook` for callers without a progress display."""

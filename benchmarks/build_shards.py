@@ -2,7 +2,7 @@
 
 Pictures are drawn, 1.23 megapixels, as JPEG (smooth, and with grain so that a file has about 400 kB), PNG and
 WebP, and become 224 px. `alti2v` is the whole build from store to manifest; `img2dataset` is its Resizer and
-WebDatasetSampleWriter, fed from memory, in an environment of its own. The floors are the unavoidable steps,
+WebDatasetSampleWriter, fed from memory, in a separate environment. The floors are the unavoidable steps,
 each alone: entropy decoding (a JPEG at 1/8 scale; other formats whole, as the build decodes them), resizing the
 result, encoding, and writing the tar. Listed beside them, but no part of their sum, are the hashes of a dataset
 (SHA-256 of each picture and of the shard, and its git hash) and the appearance by which near-duplicates are

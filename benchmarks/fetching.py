@@ -1,6 +1,6 @@
 """Fetching over loopback: alti2v beside a bare aiohttp loop, gallery-dl, and the disk alone.
 
-Each candidate runs in a process of its own, one after the other, against the same server, several times.
+Each candidate runs in a separate process, one after the other, against the same server, several times.
 "whole" is the time from the start of a command to its end; "steady" is that between a tenth and nine tenths of
 the files. CPU and RSS are sums over all processes of a candidate; the peak of a second process begins with that
 of the first, so the sum is an upper bound. The bare loop fetches the same addresses over the same number of
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def _measure(name: str, url: str, server: int, options: argparse.Namespace) -> dict[str, float]:
-    """Run one candidate in a process of its own."""
+    """Run one candidate in a separate process."""
     command = [sys.executable, __file__, "--as", name, "--url", url, "--posts", str(options.posts)]
     command += ["--connections", str(options.connections), "--gallery-dl-posts", str(options.gallery_dl_posts)]
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:  # removed after the timing

@@ -106,7 +106,7 @@ def main() -> None:
 
 
 def _alone(name: str, limit_s: float) -> dict[str, float | str]:
-    """Measure a variant in a process of its own, because flags are read once."""
+    """Measure a variant in a separate process, because flags are read once."""
     variant = _VARIANTS[name]
     flags = f"{os.environ.get('XLA_FLAGS', '')} {variant.flags}".strip()
     environment = {**os.environ, "XLA_FLAGS": flags, "TF_CPP_MIN_LOG_LEVEL": "3"}

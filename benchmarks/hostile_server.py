@@ -1,6 +1,6 @@
 """Peak memory of a crawl of a hostile server, and the result of the crawl.
 
-Each row is one crawl, in a process of its own, of a board with one attack; the board without one (`calm`) is
+Each row is one crawl, in a separate process, of a board with one attack; the board without one (`calm`) is
 the floor. Run:
 
     python benchmarks/hostile_server.py [--attacks endless,gzip_file]
@@ -138,7 +138,7 @@ PAGES: dict[str, Answer] = {
 
 
 async def measure(attack: str) -> dict[str, Any]:
-    """Crawl a board with one attack, or without one ("calm"), in a process of its own."""
+    """Crawl a board with one attack, or without one ("calm"), in a separate process."""
     app = web.Application()
     app.router.add_get("/index.php", _pages(PAGES.get(attack)))
     app.router.add_get("/images/{name}", FILES.get(attack, _file))

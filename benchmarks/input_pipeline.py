@@ -4,7 +4,7 @@ All rows decode with `tf.io.decode_jpeg` (torch's with Pillow, as is usual there
 all but the ceiling also read files, shuffle, and make multi-hot labels of 5,000 tags. An epoch is timed from
 its first batch. Rounds alternate, so that a busy machine slows all rows equally; a ratio is the median over
 rounds of the ratio within a round. `--what memory` reads 40 shards once, and 4 of the same size ten times, each
-in a process of its own, and compares their peaks. Run:
+in a separate process, and compares their peaks. Run:
 
     python benchmarks/input_pipeline.py --what readers [--samples 4000] [--size 224] [--rounds 5]
     python benchmarks/input_pipeline.py --what memory

@@ -2,7 +2,7 @@
 
 FOLDER holds pictures with their tags in text files beside them, WEIGHTS is Keras' VGG16 without top. Pictures
 are imported and built once (96 px, tags with at least 20 training pictures). Each training and evaluation is a
-command in a process of its own, whose processor time is counted. `--minutes` ends the script after that time,
+command in a separate process, whose processor time is counted. `--minutes` ends the script after that time,
 in the middle of a training if need be; run again, it continues there. Figures are of the test split; a row is
 the mean over seeds, with the lowest and highest value:
 

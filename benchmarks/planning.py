@@ -2,7 +2,7 @@
 
 The store's tables are synthetic (36 draws per post from 200,000 tags, frequencies falling as a power of the
 rank), and so are the working files that a build leaves when all its pictures are prepared: one picture in ten
-is a copy of an earlier one with up to six bits of its hash changed. Measured in a process of its own: the whole
+is a copy of an earlier one with up to six bits of its hash changed. Measured in a separate process: the whole
 command, which reads the tables, finds the groups, plans, and writes the table of every shard. The near pairs of
 a sample are checked by brute force over all its pairs. With --write, the shards are "written", too: by two
 workers that invent receipts, to measure the first process of a build from then to the published version. Run:
@@ -41,7 +41,7 @@ _SAMPLE = 20_000
 
 
 def main() -> None:
-    """Make the tables, plan in a process of its own, print a table and one JSON object."""
+    """Make the tables, plan in a separate process, print a table and one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--posts", type=int, default=1_520_000)
     parser.add_argument("--tables", type=Path, help="keep the tables in this folder, and use those that it has")

@@ -1,7 +1,7 @@
 """Throughput of `alti2v tag`, as a share of the bare forward pass.
 
 The ceiling is the warm network on decoded pictures in the same batches, a quarter of them, while `alti2v tag`
-starts cold. Each measurement runs in a process of its own. A quarter of the files is tagged as well, which
+starts cold. Each measurement runs in a separate process. A quarter of the files is tagged as well, which
 should need the same memory. Run:
 
     python benchmarks/tagging.py [--files 256] [--size 224] [--tags 5000] [--runtime keras|onnxruntime]

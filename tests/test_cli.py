@@ -16,7 +16,7 @@ from alti2v.cli import cli, main
 
 
 def run(*arguments: Any) -> Any:
-    """Run the program as a user does, in a process of its own."""
+    """Run the program as a user does, in a separate process."""
     return subprocess.run(
         [sys.executable, "-m", "alti2v", *map(str, arguments)],
         capture_output=True,

@@ -101,7 +101,7 @@ def begin_run(ledger: Ledger, log: logging.Logger, config: Any) -> LastRun:  # n
 
 
 def end_run(ledger: Ledger, log: logging.Logger, run: LastRun, ended: str | BaseException) -> None:
-    """Record the end of a run, in words or by an exception."""
+    """Record the end of a run: a description, or the exception that ended it."""
     match ended:
         case str():
             ending = ended

@@ -24,7 +24,7 @@ def posts_of(config: BuildConfig, filters: Filters) -> tuple[StorePosts, Mapping
 
     Raises:
         UsageError: There is no store.
-        DataError: Its tables do not exist yet, or change all the time.
+        DataError: Its tables do not exist yet, or keep changing.
         DamagedError: They are damaged.
         StorageError: They cannot be read.
     """

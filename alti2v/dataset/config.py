@@ -128,7 +128,9 @@ class BuildConfig:
             require_choice(f"--{name}", word, words)
         require_choice("--split-by", self.split_by, SPLIT_KEYS)
         if self.split_by is not None and self.split != "hash":
-            raise UsageError(f"--split-by {self.split_by} is a rule of its own: leave out --split {self.split}")
+            raise UsageError(
+                f"--split-by {self.split_by} cannot be combined with --split: leave out --split {self.split}"
+            )
         check_words(self.rating, self.any_tag, self.none_of)
         days(self.since, self.until)
         parse_quotas(self.quota)

@@ -1,6 +1,6 @@
 """Single samples of a dataset by post number, local or over HTTP, without downloading a shard.
 
-A picture is one range of bytes in one tar file; the tables tell which. Of the tables, only the footers and the
+A picture is one range of bytes in one tar file; the tables say which. Of the tables, only the footers and the
 row groups with the wanted rows are read.
 """
 

@@ -1,4 +1,4 @@
-"""The whole pipeline in one command: a stand-in board in a process of its own, then the stages on it.
+"""The whole pipeline in one command: a stand-in board in a separate process, then the stages on it.
 
 Each stage is the library call of its command, and continues where a killed demo stopped.
 """
@@ -146,9 +146,9 @@ def _claim(out: Path, posts: int) -> None:
 
 @contextlib.contextmanager
 def _board(out: Path, posts: int) -> Iterator[str]:
-    """Serve the stand-in board from a process of its own for the duration of the block; yield its URL.
+    """Serve the stand-in board from a separate process for the duration of the block; yield its URL.
 
-    In a process of its own, drawing does not compete with the crawler for the interpreter. A store belongs to
+    In a separate process, drawing does not compete with the crawler for the interpreter. A store belongs to
     one board, which its URL identifies, so every run uses the port of the first. The board's standard input is
     a pipe from this process, so that it stops when this process ends, even by SIGKILL.
 

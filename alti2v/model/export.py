@@ -74,7 +74,7 @@ class ExportReport:
         left_out: Number of tags left out.
         largest_difference: Largest difference between the exported model and the network, on random pictures.
         clients: Difference on pictures of the validation split, on the way that clients take; None for the
-            format onnx, and if the training dataset is not at hand.
+            format onnx, and if the training dataset is not available.
         threshold: Threshold at which precision equals recall on the validation split; None if unknown.
         seconds: Wall-clock time.
     """

@@ -100,7 +100,7 @@ def load_model(path: Path, *, precision: str = "float32") -> SavedModel:
     """Load a tagger from the directory of a run, or from the model folder inside it.
 
     Args:
-        path: Directory.
+        path: Directory of the run or of its model.
         precision: Number format that layers compute in, one of `network.build.PRECISIONS`. Weights and
             probabilities are float32 in any case; features have that format.
 

@@ -16,7 +16,7 @@ from PIL import Image
 from alti2v.pictures.decode import DecodeFunction, Unusable, decode, shown
 from alti2v.pictures.square import coarse_picture
 
-MAX_SIDE_PX = 4096  # of a step; the numbers may come from a folder of somebody else
+MAX_SIDE_PX = 4096  # of a step; the numbers may come from an untrusted folder
 WHITE = (255, 255, 255)
 _GAP = 3.0  # other clients decode whole pictures: from Pillow's `reducing_gap` of 3 on, none can be told apart
 

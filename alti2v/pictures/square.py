@@ -123,13 +123,13 @@ def coarse_picture(
     gap: float = _REDUCING_GAP,
     decoded_by: DecodeFunction = decode,
 ) -> CoarsePicture | Unusable:
-    """Decode, then average whole blocks of pixels as long as more remain than either use of them needs.
+    """Decode, then average blocks of pixels while both uses of the picture still have more than they need.
 
     Args:
         content: The file.
-        target_of: Maps (width, height) of the picture to those that it is resized to, px.
-        gap: Pixels to keep along a side, as a multiple of those that it is resized to.
-        decoded_by: Decodes it.
+        target_of: Maps (width, height) of the picture to the size that it is resized to, px.
+        gap: Pixels to keep along a side, as a multiple of the resized side.
+        decoded_by: Function that decodes the file.
     """
     header = decodable(content)
     if isinstance(header, Unusable):

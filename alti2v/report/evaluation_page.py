@@ -313,7 +313,7 @@ def _by_epoch(log: Sequence[Mapping[str, float]], column: str) -> list[tuple[flo
 
 
 def _epoch_axis(series: Sequence[Series]) -> Axis:
-    """Return an axis from 0 to the last epoch, which is seldom a round number."""
+    """Return an axis from 0 to the last epoch, which is rarely a round number."""
     last = max(epoch for one in series for epoch, _ in one.points)
     ticks = [tick for tick in nice_axis("", [last]).ticks if tick == round(tick) and tick <= last]
     return Axis(label="Epoch", low=0, high=max(last, 1), ticks=ticks, digits=0)

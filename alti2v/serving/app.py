@@ -146,9 +146,7 @@ def _import_gradio(uploads: Path) -> Any:  # noqa: ANN401 - a library without ty
             warnings.simplefilter("ignore")
             import gradio
     except ImportError as exc:
-        raise UsageError(
-            "serving needs Gradio: pip install 'alti2v[serve]' in an environment of its own"
-        ) from exc
+        raise UsageError("serving needs Gradio: pip install 'alti2v[serve]' in a separate environment") from exc
     return gradio
 
 

@@ -43,7 +43,7 @@ _MISSING, _CUT, _BUSY, _SLOW = range(4)
 
 
 def running(*options: str, posts: int) -> AbstractContextManager[tuple[str, int]]:
-    """Run a board in a process of its own; the context is its URL and process id."""
+    """Run a board in a separate process; the context is its URL and process id."""
     return running_server([sys.executable, __file__, "--posts", str(posts), *options])
 
 

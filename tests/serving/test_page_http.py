@@ -22,7 +22,7 @@ pytest.importorskip("gradio", reason="Gradio is not installed here: run `make se
 
 
 class Server:
-    """A server in a process of its own."""
+    """A server in a separate process."""
 
     def __init__(self, folder: Path) -> None:
         model = write_wd_folder(folder / "model")

@@ -68,7 +68,7 @@ class TagSite:
         return tuple(self._url("tags", search | {"limit": PAGE_LIMIT}) for search in searches)
 
     def read_tags(self, body: bytes, *, status: int) -> tuple[Tag, ...] | Refusal | Unreadable:
-        """Read the tags of an answer."""
+        """Read the tags in a response of the tag API; or return the refusal, or an unreadable response."""
         rows = _rows(body, status)
         return rows if not isinstance(rows, list) else tuple(_tag(row) for row in rows if row.get("name"))
 

@@ -148,7 +148,7 @@ class Gelbooru:
         return Unreadable("an unknown kind of answer")
 
     def read_count(self, body: bytes, *, status: int) -> int | Wall | Refusal | Unreadable:
-        """Read `<posts count=…>`."""
+        """Read the number of posts from `<posts count=…>`."""
         read = classify(body)
         if isinstance(read, XmlBody) and read.root.tag == "posts":
             count = integer(element_facts(read.root).get("count"))

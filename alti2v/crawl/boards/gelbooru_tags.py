@@ -66,7 +66,7 @@ def tag_list_query(page: int) -> dict[str, str | int]:
 
 
 def read_tag_list(body: bytes, *, status: int) -> tuple[Tag, ...] | Refusal | Unreadable:
-    """Read the rows of the page of all tags."""
+    """Read the tags on the web page that lists all tags."""
     if status != 200:
         return Unreadable(f"a page with status {status}")
     text = body.decode("utf-8", "replace")

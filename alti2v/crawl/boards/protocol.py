@@ -232,7 +232,7 @@ class TagBoard(Protocol):
         ...
 
     def read_tags(self, body: bytes, *, status: int) -> tuple[Tag, ...] | Refusal | Unreadable:
-        """Read the tags of an answer."""
+        """Read the tags in a response of the tag API; or return the refusal, or an unreadable response."""
         ...
 
 

@@ -104,7 +104,7 @@ def post_id(value: object) -> int | None:
 
 
 def md5_of(value: object) -> str | None:
-    """Return an md5 as 32 lower-case hex digits, or None."""
+    """Return an MD5 as 32 lower-case hexadecimal digits; None if the value is not one."""
     text = str(value or "").strip().lower()
     return text if MD5.fullmatch(text) else None
 

@@ -89,7 +89,7 @@ class DownloadPipeline:
             tasks.create_task(self._validate_batches(tasks))
 
     def wake(self) -> None:
-        """Look for pending posts, or for a stop, now."""
+        """Make the pipeline look for pending posts, or for a stop, immediately."""
         self._woken.set()
 
     def end_listing(self) -> None:
@@ -139,7 +139,7 @@ class DownloadPipeline:
     def _validate(
         self, received: Sequence[tuple[Pending, ReceivedFile | Outcome]]
     ) -> tuple[Sequence[FileResult], Sequence[FileRequest]]:
-        """Return results to write and files to request again. Runs in a thread of its own."""
+        """Return results to write and files to request again. Runs in its own thread."""
         results, retries = list[FileResult](), list[FileRequest]()
         for pending, file in received:
             result = validate(

@@ -23,7 +23,7 @@ class MemoryBudget:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def acquire(self, size: int) -> None:
-        """Wait until `size` bytes are free, and take them; `size` is at most `total`."""
+        """Wait until `size` bytes are free, and reserve them; `size` is at most `total`."""
         assert size <= self.total, "more than the whole budget"
         if not self._waiting and size <= self.free:
             self.free -= size
@@ -40,7 +40,7 @@ class MemoryBudget:
             raise
 
     def release(self, size: int) -> None:
-        """Give `size` bytes back, and serve the tasks that wait first."""
+        """Release `size` bytes, and serve the waiting tasks in their order."""
         self.free += size
         while self._waiting and self._waiting[0][0] <= self.free:
             size, turn = self._waiting.popleft()
@@ -71,5 +71,5 @@ class Reservation:
             self._budget.release(surplus)
 
     def release(self) -> None:
-        """Give the memory back; the body is no longer needed."""
+        """Release the memory; the body is no longer needed."""
         self.shrink(0)

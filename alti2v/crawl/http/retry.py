@@ -105,7 +105,7 @@ class FailedTry:
 
 
 def may_be_of_the_file(failure: FailedTry) -> bool:
-    """Return whether a failure may mean that this file is not there, rather than trouble of the host."""
+    """Return whether a failure may mean that the file is missing, rather than that the host has a problem."""
     return failure.kind in _OF_THE_FILE or failure.status == 500
 
 

@@ -43,7 +43,7 @@ def with_addresses(items: Iterable[Item], pictures: str) -> Iterator[Item]:
     """Give items without a picture the address of one, so that it is fetched.
 
     Args:
-        items: Items of a source. Those without an id get a number from the MD5 that they tell.
+        items: Items of a source. Those without an id get a number from their MD5.
         pictures: Address with placeholders, which is that of every picture; or one without, for items whose
             source gives no address: there, a picture is called ID.EXT.
     """

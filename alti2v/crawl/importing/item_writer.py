@@ -253,7 +253,7 @@ class ItemWriter:
 
 
 def _queue(batch: _Batch, number: int, standing: Standing | None) -> tuple[ItemOutcome, str]:
-    """Add a post to those whose pictures are fetched; one that failed for good is not requested again."""
+    """Add a post to those whose pictures are fetched; one that failed permanently is not requested again."""
     if standing is not None and standing.status is Status.FAILED and standing.reason not in HEALABLE:
         return ItemOutcome.FAILED, standing.reason
     if standing is not None and standing.status is not Status.PENDING:

@@ -23,7 +23,7 @@ DOUBTS = 3
 
 
 def next_query(listing: ListingState, *, tags: str, page_limit: int, remaining: int | None) -> PostQuery:
-    """Return the next request.
+    """Return the request for the next page of posts.
 
     Args:
         listing: State of the listing.
@@ -68,12 +68,12 @@ def after_page(listing: ListingState, page: Page, *, new: int) -> ListingState:
 
 
 def after_wall(listing: ListingState) -> ListingState | None:
-    """End after a wall; None if this page cannot have a wall, so that it is worth another request."""
+    """Return the ended listing after a wall; None if this page cannot be a wall, so another try may help."""
     return replace(listing, ending=Ending.WALL) if listing.page else None
 
 
 def after_count(listing: ListingState, *, missing: int | None) -> ListingState:
-    """Accept the end or continue.
+    """Return the listing, ended or continued, after the board's count of posts.
 
     Args:
         listing: State that `needs_count`.

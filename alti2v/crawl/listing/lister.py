@@ -47,7 +47,7 @@ async def list_posts(
     before_first: Callable[[], None],
     on_page: Callable[[PostCounts], None],
 ) -> ListingState | ListingStopped:
-    """List what is missing: the rest of an unfinished listing, then newer posts.
+    """List the missing posts: the rest of an unfinished listing, then newer posts.
 
     Args:
         api: Access to the board and the ledger.

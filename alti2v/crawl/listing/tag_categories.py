@@ -186,7 +186,7 @@ def _reader(source: TagBoard) -> Callable[[bytes, int], tuple[Tag, ...] | Refusa
 
 
 def _counts(ledger: Ledger) -> Counter[str]:
-    """Count the posts of each tag whose category no post tells."""
+    """Count the posts of each tag whose category is not in any post."""
     groups = total_counts(ledger)
     told = set().union(*(names for category, names in groups.items() if category != Category.UNKNOWN.value))
     unknown = groups.get(Category.UNKNOWN.value, Counter())

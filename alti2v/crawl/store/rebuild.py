@@ -138,7 +138,7 @@ def make_pending(ledger: Ledger, post_id: int, *, why: str) -> None:
 
 
 def rewrite_tar(store: Path, ledger: Ledger, tar: TarState, keep: TarContent) -> None:
-    """Write a damaged tar file again from its whole pictures, and record their new locations."""
+    """Rewrite a damaged tar file with its undamaged pictures, and record their new positions."""
     path = store / images_tar(tar.number)
     moved: list[WholePicture] = []
     size = 0

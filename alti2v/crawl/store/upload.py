@@ -44,7 +44,7 @@ class StoreUpload:
         return tars
 
     def upload_tar(self, tar: TarState) -> None:
-        """Upload a sealed tar file. Does not use the ledger, so that it can run in a thread of its own.
+        """Upload a sealed tar file. Does not use the ledger, so that it can run in its own thread.
 
         Raises:
             StorageError: The upload failed.

@@ -79,7 +79,7 @@ def _lists(lists: pa.ListArray, *, encode: bool = False) -> tuple[npt.NDArray[np
 
 
 def renamed_tags(tags: Sequence[Tag], labels: TagOccurrences) -> list[str]:
-    """Name the rows of tags.parquet that held another tag when the labels were made.
+    """List the rows of tags.parquet that had another tag when the labels were made.
 
     A label comes from a tag, so a row is wrong if no picture with its label has its tag.
     """
@@ -95,7 +95,7 @@ def renamed_tags(tags: Sequence[Tag], labels: TagOccurrences) -> list[str]:
 
 
 def wrong_counts(tags: Sequence[Tag], labels: TagOccurrences) -> list[str]:
-    """Name the tags whose count differs from the number of training pictures with their label."""
+    """List the tags whose count differs from the number of training pictures with their label."""
     return [
         f"{tag.name!r} counts {tag.count} training samples, but {labels.counts_train[index]} have it"
         for index, tag in enumerate(tags)

@@ -73,7 +73,7 @@ def sample_faults(tar: Path, rows: pa.Table, recipe: ImageRecipe, *, deep: bool)
 
 
 def changed_pictures(tar: Path, rows: pa.Table) -> list[str]:
-    """Name the pictures of a damaged shard that differ from their row."""
+    """List the pictures of a damaged shard that differ from their row."""
     faults = []
     with tar.open("rb") as file:
         for row in each_row(rows, ["key", "offset", "size", "sha256"]):

@@ -59,7 +59,7 @@ class Md5s:
         return is_equal
 
     def repeated(self, rows: _Rows) -> tuple[_Rows, _Rows]:
-        """Find the rows whose text an earlier one of `rows` has; null repeats nothing.
+        """Find the rows whose text occurred earlier in `rows`; nulls are not compared.
 
         Returns:
             Positions in `rows`, ascending, and for each the position of the first with the same text.

@@ -114,7 +114,7 @@ class StorePosts:
 
 
 def post_rows(found: pa.Table) -> PostRows:
-    """Return posts that were read from disk, with what shards show of them."""
+    """Convert posts read from disk to the facts and tags that shards contain."""
     return PostRows(facts=found.drop_columns([_TAGS]), tags=_lists(found))
 
 

@@ -132,7 +132,7 @@ def _write_tables(folder: Path, tags: tuple[Tag, ...], tables: Mapping[str, Iter
 
 
 def finish_interrupted(dataset: Path) -> None:
-    """Finish a publication that was cut off after the manifest was replaced, or discard one from before."""
+    """Finish a publication that was interrupted after the manifest was replaced; discard an earlier one."""
     staged = dataset / WORK_DIR / STAGED_DIR
     if not staged.exists():
         return

@@ -209,7 +209,7 @@ class Site:
         return self._is_struck("wrong_content_type", self.faults.wrong_content_type, index)
 
     def strikes(self, fault: str, rate: float, target: str) -> bool:
-        """Return whether a fault that heals strikes this try of an address."""
+        """Return whether a temporary fault affects this try of an address."""
         if not rate or chance(self.config.seed, fault, target) >= rate:
             return False
         self.tries[fault, target] += 1

@@ -117,7 +117,7 @@ def require_used(originals: Originals | None) -> None:
     """Require that at least one of the requested pictures could be used, if there were any.
 
     Raises:
-        DataError: All of them are missing, others or damaged.
+        DataError: All of them are missing, differ or are damaged.
     """
     if originals is not None and originals.missing and not originals.used:
         reasons = ", ".join(

@@ -79,7 +79,7 @@ def training_batches(  # noqa: PLR0913 - an epoch, a position in it, and what ha
         part: (index, count), to read only this process' equal part of every batch. The last batch is then
             padded with black pictures, and a third tensor weighs the samples: (B,) float32, 0 for padding, and
             otherwise scaled so that the mean over the batch is the mean over its samples.
-        failure: Holder for an exception of ours inside the graph (`read_errors.reading_errors`).
+        failure: Holder for an exception of this program inside the graph (`read_errors.reading_errors`).
 
     Returns:
         tf.data.Dataset of (images (B, S, S, 3) uint8 RGB, labels (B, T) float32), of known length. With an

@@ -24,7 +24,7 @@ def reading_errors(dataset: Path, *, split: str, failure: ReadFailure) -> Iterat
     Args:
         dataset: Directory of a dataset.
         split: The split that the block reads.
-        failure: Holder of an exception of ours, which is raised in place of TensorFlow's.
+        failure: Holder of an exception of this program, which is raised in place of TensorFlow's.
 
     Raises:
         DamagedError: A picture does not decode or has the wrong size, or a file cannot be read.

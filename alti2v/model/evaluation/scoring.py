@@ -122,7 +122,7 @@ def score(
     gallery: int,
     scratch: IO[bytes],
 ) -> EvaluationResult:
-    """Judge a split.
+    """Score a split.
 
     Args:
         batches: Predictions for the split.

@@ -44,7 +44,7 @@ class ParsedTable:
 
 
 def check_labels(content: bytes, format_: Format) -> ParsedTable:
-    """Check the table of the outputs' tags."""
+    """Check the table of output tags."""
     try:
         text = content.decode()
     except UnicodeDecodeError as exc:

@@ -73,7 +73,7 @@ def open_tagger(path: Path) -> OpenedTagger:
     """Open the tagger of a folder.
 
     Raises:
-        UsageError: No model can be read, or a link leads elsewhere; the message says what there is, and where a
+        UsageError: No model can be read, or a link leads elsewhere; the message says what was found and where a
             readable form is.
         DamagedError: The model or its table is damaged, or they do not match.
     """

@@ -134,7 +134,7 @@ def make_tag_table(
 def read_category_thresholds(content: bytes, file: str, category_of: Mapping[str, str]) -> dict[str, float]:
     """Read thresholds.csv of imgutils: columns `category`, `threshold`, and perhaps `name` and `alpha`.
 
-    Of rows with other values of `alpha`, the first counts, and of numbers with one category too.
+    Of rows that differ only in `alpha`, the first counts.
 
     Raises:
         ValueError: It is another file, has two thresholds for a category, or another name for its number.

@@ -1,7 +1,7 @@
 """Preparation of pictures for a tagger: from files, bytes or images to square pixels, ahead of the network.
 
-A network of ours gets pictures from the code that made its training pictures (`pictures.square`), including the
-JPEG encoding.
+A network trained by this program gets pictures from the code that made its training pictures
+(`pictures.square`), including the JPEG encoding.
 """
 
 from __future__ import annotations
@@ -113,11 +113,11 @@ def decoded_ahead(
     ahead: int,
     threads: int,
 ) -> Iterator[tuple[_P, _R]]:
-    """Work on pictures in threads, with a decoder each, while the caller works on earlier ones; yield in order.
+    """Process pictures in threads with a decoder each, ahead of the caller; yield the results in order.
 
     Args:
         pictures: (identifier, what `prepare` takes) of each picture.
-        prepare: Makes what is wanted of a picture; it may not wait for anything but its decoder.
+        prepare: Function that processes a picture; it must not wait for anything but its decoder.
         ahead: Number of pictures in memory: those taken from `pictures` before the first is yielded, > 0.
         threads: Number of threads; each waits for a decoder process, which a picture may slow down or crash.
     """

@@ -262,7 +262,7 @@ def require_memory(job: Job, network: Network) -> None:
     """Check that the device has enough memory.
 
     Raises:
-        DataError: It has not; the message names the option that helps.
+        DataError: It does not have enough; the message names the option that helps.
     """
     free = free_memory()
     needed = memory_needed(job, network)

@@ -69,7 +69,7 @@ def _border(network: Network, first: str) -> Any:  # noqa: ANN401 - KerasTensor
 
 
 def is_cut(train_from: str) -> bool:
-    """Return whether layers are frozen whose output can be stored."""
+    """Return whether `train_from` freezes layers whose output can be stored."""
     return train_from == HEAD_ONLY or (train_from.endswith("_conv1") and train_from != "block1_conv1")
 
 
@@ -172,7 +172,7 @@ def cached_batches(
         shape: Shape of the stored features of one picture.
         batch_size: Samples in a batch; None for the recipe's.
         skip_batches: Number of batches to skip at the start of the epoch.
-        failure: Holder for an exception of ours inside the graph (`read_errors.reading_errors`).
+        failure: Holder for an exception of this program inside the graph (`read_errors.reading_errors`).
 
     Returns:
         tf.data.Dataset of (features (B, *shape), labels (B, T) float32), of known length.

@@ -98,7 +98,7 @@ def flaw(content: bytes | memoryview) -> str:
     """Describe what is wrong with the picture's data; "" if all of it is there.
 
     Two checksums guard it: one of each chunk, one of all data. Either is enough: a chunk whose checksum alone
-    is damaged holds the right data. What is wrong with other chunks changes no pixel.
+    is damaged has the right data. Faults of other chunks change no pixel.
     """
     header, parts = read_header(content), list(chunks(content))
     if header is None:
@@ -117,7 +117,7 @@ def flaw(content: bytes | memoryview) -> str:
 
 
 def _inflate(data: Sequence[PngChunk], wanted: int) -> tuple[bool, bool]:
-    """Unpack image data: whether all bytes are there, and whether its own checksum vouches for them."""
+    """Unpack image data: whether all bytes are there, and whether its own checksum confirms them."""
     inflater, got = zlib.decompressobj(), 0
     try:
         for part in data:

@@ -1,4 +1,4 @@
-"""The network in a process of its own: it does what it does in ours, and it ends when we do."""
+"""The network in a separate process: it does what it does in ours, and it ends when we do."""
 
 from __future__ import annotations
 

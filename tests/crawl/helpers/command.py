@@ -1,4 +1,4 @@
-"""The crawl as a command in a process of its own, to be interrupted."""
+"""The crawl as a command in a separate process, to be interrupted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COMMAND = (
 
 @contextlib.contextmanager
 def start(site: ScriptedBoard, store: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """Start the command in a process of its own; kill it at the end if it still runs."""
+    """Start the command in a separate process; kill it at the end if it still runs."""
     rates = ["--rate", "inf", "--api-rate", "inf", "--connections", "2"]
     arguments = ["crawl", str(store), "--board", site.url, "--allow-private", *rates, *options]
     command = [sys.executable, "-c", COMMAND, *arguments]

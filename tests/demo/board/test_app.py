@@ -24,7 +24,7 @@ from tests.demo.helpers.board_client import Start
 
 @contextmanager
 def served(*options: str, **pipes: Any) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run a board in a process of its own; yield the process and the URL."""
+    """Run a board in a separate process; yield the process and the URL."""
     command = [sys.executable, "-m", "alti2v", "board", "--posts", "12", *options]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **pipes

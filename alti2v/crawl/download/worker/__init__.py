@@ -1,1 +1,1 @@
-"""Downloads in a process of their own, for crawls that are limited by a single Python interpreter."""
+"""Downloads in a separate process, for crawls that are limited by a single Python interpreter."""

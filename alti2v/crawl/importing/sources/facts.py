@@ -76,7 +76,7 @@ def facts_of(document: Mapping[str, Any], base: str = "") -> Post:
 
     Args:
         document: Document.
-        base: Address that relative addresses of files begin at; "" for none.
+        base: Base of relative addresses of files; "" for none.
     """
     given = {name: value for name, value in document.items() if value is not None}
     columns, rating = _tag_columns(given)
@@ -241,7 +241,7 @@ def with_caption(post: Post, text: str, name: str) -> Post | Fault:
 
 
 def joined(groups: Mapping[Category, Iterable[str]]) -> dict[str, str]:
-    """Return tags as columns of a `Post`; a tag that has a category is not repeated without one."""
+    """Return tags as columns of a `Post`; a tag with a category is not repeated among those without."""
     seen: set[str] = set()
     columns: dict[str, str] = {}
     named = [category for category in groups if category is not Category.UNKNOWN]

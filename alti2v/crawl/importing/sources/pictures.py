@@ -213,7 +213,7 @@ def open_pictures(folder: Path | None, *, store: Path, follows_links: bool) -> I
 
     Args:
         folder: Folder.
-        store: Folder that is left out.
+        store: Folder of the store, which is not searched.
         follows_links: True to follow links to folders, but none inside what they name.
     """
     if folder is None:
@@ -303,7 +303,7 @@ def _stem(name: str) -> str:
 
 
 def _layouts(base: Path) -> list[Layout]:
-    """Return the layouts that a folder may have, judged by the first names in it."""
+    """Return the layouts that a folder may have, judging by the first names in it."""
     with os.scandir(base) as entries:
         names = [entry.name for entry in itertools.islice(entries, _LOOKED_AT)]
     return [

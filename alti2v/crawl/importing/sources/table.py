@@ -26,9 +26,9 @@ def table_items(root: Path, *, pictures: Path | None, store: Path, base: str = "
 
     Args:
         root: Table or folder.
-        pictures: Folder with the pictures; None if a folder of tables holds them, or if there are none.
-        store: Folder that is left out.
-        base: Address that relative addresses of files begin at; "" for none.
+        pictures: Folder with the pictures; None if they are in the folder of tables, or if there are none.
+        store: Folder of the store, which is not searched.
+        base: Base of relative addresses of files; "" for none.
     """
     tables = find_tables(root, store=store) if root.is_dir() else [root]
     folder = pictures or (root if root.is_dir() else None)

@@ -96,7 +96,7 @@ def described_by_hand(content: bytes) -> HandDescription:
     """Read model.json.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: It is not a model.json that describes a tagger.
     """
     document = read_document(content, FILE)
     try:

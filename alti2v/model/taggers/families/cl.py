@@ -1,4 +1,4 @@
-"""cl_tagger 1.0x, which kohya's sd-scripts read as their second format; also exports of ours in that format.
+"""cl_tagger 1.0x, which kohya's sd-scripts read as their second format; also our exports in that format.
 
 Pictures are centred on white, (N, 3, S, S), blue, green, red, v / 127.5 - 1; the output holds logits. The table
 maps the number of an output to its tag and category, in one of two forms.
@@ -50,7 +50,7 @@ def mapping_table(document: Any, file: str) -> TaggerTags:  # noqa: ANN401 - JSO
     """Make a table of {"0": {"tag", "category"}, ...}, or {"idx_to_tag": {...}, "tag_to_category": {...}}.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: It has neither form.
     """
     if not isinstance(document, dict):
         raise ValueError(  # noqa: TRY004 - a fault of the file

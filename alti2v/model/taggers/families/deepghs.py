@@ -1,4 +1,4 @@
-"""Models in the form of imgutils' generic reader: animetimm's dbv4, PixAI 0.9 in ONNX, exports of ours.
+"""Models in the form of imgutils' generic reader: animetimm's dbv4, PixAI 0.9 in ONNX, our exports.
 
 `preprocess.json` says how pictures are prepared, `categories.json` what the numbers of categories mean,
 `thresholds.csv` a threshold for each category, and the column `best_threshold` one for each tag. Of the

@@ -1,4 +1,4 @@
-"""Exports of ours in the format `onnx`: pixels as the network was trained on them, nothing renamed."""
+"""Our exports in the format `onnx`: pixels as the network was trained on them, nothing renamed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ TABLE = "tags.csv"
 
 
 def native_table(files: Mapping[str, bytes]) -> TaggerTags:
-    """Read the table of an export of ours."""
+    """Read the table of one of our exports."""
     return read_tag_csv(files[TABLE], TABLE)
 
 
 def read_native(_: Mapping[str, bytes], table: TaggerTags, graph: Graph, model_file: str) -> ModelDescription:
-    """Describe an export of ours."""
+    """Describe one of our exports."""
     tensor = graph.input(None)
     size = side_of(tensor, channels_first=False, otherwise=ImageRecipe().size)
     return ModelDescription(

@@ -71,7 +71,7 @@ def channels(value: object, file: str) -> Channels:
     """Read three numbers, or one for all channels.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: It is neither a list of three numbers nor one number.
     """
     numbers: list[Any] = value if isinstance(value, list) else [value] * 3
     if len(numbers) != 3 or not all(is_of(one, float) and abs(one) <= _MOST for one in numbers):
@@ -98,7 +98,7 @@ def colour(value: object, file: str) -> tuple[int, int, int]:
     """Read a colour: a name, or red, green and blue from 0 to 255.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: It is not a colour.
     """
     if isinstance(value, str):
         try:

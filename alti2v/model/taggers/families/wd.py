@@ -1,4 +1,4 @@
-"""WD taggers, v1.4 to v3, by SmilingWolf, and folders of the same form: exports of ours, idolsankaku, Z3D.
+"""WD taggers, v1.4 to v3, by SmilingWolf, and folders of the same form: our exports, idolsankaku, Z3D.
 
 Pictures are centred on white, (N, S, S, 3), blue, green, red, 0 to 255. The first output holds probabilities in
 the order of the table; a second one, as in imgutils' copies, holds the vectors.
