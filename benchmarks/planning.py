@@ -8,6 +8,11 @@ a sample are checked by brute force over all its pairs. With --write, the shards
 workers that invent receipts, to measure the first process of a build from then to the published version. Run:
 
     python benchmarks/planning.py [--posts 1520000] [--tables FOLDER] [--write]
+        [--beside CHECKOUT [--rounds 2]]
+
+With --beside, the planner of commit ab098bb, which keeps all columns in memory, plans the same store in turn
+(`git worktree add CHECKOUT ab098bb`); both plans have to be equal: the same posts, labels and groups in the
+same shards. Of each planner the round with the least processor time is printed.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +41,11 @@ from alti2v.dataset.write.shard import ShardSpec
 from alti2v.storage.layout import WORK_DIR
 from alti2v.storage.table import row_count
 from benchmarks.support.board_tables import appearances, write_prepared, write_tables
+from benchmarks.support.planner_in_memory import plan_digest, plan_earlier, prepare_earlier
 from benchmarks.support.processes import peak_rss_mb
 
 _SAMPLE = 20_000
+_OPTIONS = {"top_tags": 5000, "test": 20_000, "validation": 10_000, "shard_samples": 10_000}
 
 
 def main() -> None:
@@ -46,6 +54,8 @@ def main() -> None:
     parser.add_argument("--posts", type=int, default=1_520_000)
     parser.add_argument("--tables", type=Path, help="keep the tables in this folder, and use those that it has")
     parser.add_argument("--write", action="store_true", help="also measure the first process of a build")
+    parser.add_argument("--beside", type=Path, metavar="CHECKOUT", help="working tree of commit ab098bb")
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--measure", type=Path, default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure is not None:
@@ -59,12 +69,29 @@ def main() -> None:
             write_prepared(folder / "dataset" / WORK_DIR, folder / "store", hashes, thumbnails)
             _check_pairs(hashes[:_SAMPLE, 0])
             del hashes, thumbnails
+        if options.beside is not None and not (folder / "earlier").exists():
+            prepare_earlier(options.beside, folder / "store", folder / "earlier", *appearances(options.posts))
         command = [sys.executable, __file__, "--measure", str(folder), *(["--write"] if options.write else [])]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    result = {"posts": options.posts, **json.loads(done.stdout)}
+        rounds, earlier = [], []
+        for _ in range(options.rounds):
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            rounds.append(json.loads(done.stdout))
+            if options.beside is not None:
+                earlier.append(plan_earlier(options.beside, folder / "store", folder / "earlier", _OPTIONS))
+        if options.beside is not None:
+            digests = [plan_digest(folder / name / WORK_DIR) for name in ("dataset", "earlier")]
+            assert digests[0] == digests[1], digests
+    result = {"posts": options.posts, **min(rounds, key=_cpu_s)}
+    if earlier:
+        result |= {f"earlier_{name}": value for name, value in min(earlier, key=_cpu_s).items()}
+        result["plan_digest_of_both"] = digests[0]
     for name, value in result.items():
         print(f"{name:24} {value}")
     print(json.dumps(result))
+
+
+def _cpu_s(measured: Mapping[str, float]) -> float:
+    return measured["cpu_seconds"]
 
 
 def _measure(folder: Path, *, is_written: bool) -> dict[str, float | str]:
@@ -82,10 +109,7 @@ def _measure(folder: Path, *, is_written: bool) -> dict[str, float | str]:
         BuildConfig(
             store=folder / "store",
             dataset=folder / "dataset",
-            top_tags=5000,
-            test=20_000,
-            validation=10_000,
-            shard_samples=10_000,
+            **_OPTIONS,
             dry_run=not is_written,
             workers=2,
         )

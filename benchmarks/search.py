@@ -20,6 +20,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from alti2v.storage.table import give_back_memory
 from alti2v.vectors.config import Form
 from alti2v.vectors.index import Index, nearest
 from alti2v.vectors.index_build import NEIGHBOURS, build_index
@@ -43,6 +44,9 @@ def main() -> None:
         file = Path(folder) / "vectors.parquet"
         _write(file, world, options.codes)
         queries = world.codes(options.queries, seed=10**6)
+        del world
+        give_back_memory()
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak, see proc(5)
         begun_s, begun_cpu_s = time.perf_counter(), time.process_time()
         index = build_index(file, Path(folder) / "index")
         build_s = time.perf_counter() - begun_s

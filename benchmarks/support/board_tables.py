@@ -23,6 +23,8 @@ _CATEGORIES = ("general", "artist", "character", "copyright", "meta")
 _SHARES = (0.85, 0.03, 0.06, 0.04, 0.02)  # of the tags of a post, roughly as on a board
 _IN_TAR = 3000
 _IN_CHUNK = 256  # as a build cuts them
+_SIZE = 360_000  # bytes
+SIZES = (_IN_TAR, _IN_CHUNK, _SIZE)  # pictures of a tar file and of a chunk, bytes of a picture
 
 
 def write_tables(path: Path, posts: int) -> None:
@@ -50,8 +52,8 @@ def write_tables(path: Path, posts: int) -> None:
             "fetched_url": pa.array([f"https://board.example/images/{post_id:08d}.jpg" for post_id in ids]),
             "source": pa.array([f"https://art.example/works/{post_id}" for post_id in ids]),
             "tar": pa.array((ids - 1) // 3 // _IN_TAR),
-            "offset": pa.array((ids - 1) // 3 % _IN_TAR * 360_000),
-            "size": pa.array(np.full(count, 360_000)),
+            "offset": pa.array((ids - 1) // 3 % _IN_TAR * _SIZE),
+            "size": pa.array(np.full(count, _SIZE)),
         }
         table = pa.table(
             [columns.get(field.name, _filled(field, count)).cast(field.type) for field in schema(POSTS)],
@@ -103,7 +105,7 @@ def write_prepared(work: Path, store: Path, hashes: np.ndarray, thumbnails: np.n
             at = np.arange(first, min(first + _IN_CHUNK, end))
             ids = at * 3 + 1
             pictures = tuple(
-                (post, row % _IN_TAR * 360_000, 360_000, f"{post:08x}")
+                (post, row % _IN_TAR * _SIZE, _SIZE, f"{post:08x}")
                 for post, row in zip(ids.tolist(), at.tolist(), strict=True)
             )
             chunk = Chunk(
