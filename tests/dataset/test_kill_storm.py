@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from alti2v.dataset.check.verify import verify_dataset
+from alti2v.dataset.manifest import read_manifest
 from tests.dataset.helpers.building import build, digests
 from tests.dataset.helpers.tiny_store import tiny_posts, write_store
 
@@ -148,3 +155,124 @@ def descendants(pid: int) -> list[int]:
             for child in map(int, (task / "children").read_text().split()):
                 found += [child, *descendants(child)]
     return found
+
+
+# Runs commands, each in a fork that has imported everything, with the tables on disk in many small parts.
+COMMANDS = """
+    import json, os, sys
+    from alti2v.cli import main
+    from alti2v.dataset import build, remove, stats
+    from alti2v.dataset.check import repair, samples, verify
+    from alti2v.dataset.explore import duplicate_groups
+    from alti2v.dataset.images import appearance
+    from alti2v.dataset.plan import near_duplicates, near_hashes
+    from alti2v.storage import disk_table
+    appearance._CHUNK_PICTURES = 8
+    disk_table._BATCH_ROWS, disk_table._RUN_ROWS, disk_table._RUN_BATCH_ROWS = 16, 32, 4
+    disk_table._PART_ROWS = 4
+    build._PLANNED_AT_ONCE = 20
+    near_duplicates._COMPARED_AT_ONCE, near_hashes._ROWS_AT_ONCE, near_hashes._PAIRS_AT_ONCE = 3, 4, 5
+    remove._ROWS_AT_ONCE = samples._ROWS_AT_ONCE = duplicate_groups._ROWS_AT_ONCE = 3
+    if __name__ == "__main__":
+        for line in sys.stdin:
+            child = os.fork()
+            if child == 0:
+                os.dup2(2, 1)
+                main(json.loads(line))
+            print(child, flush=True)
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+KILLS_PER_COMMAND = 12
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Iterator[Callable[..., int]]:
+    """A function that runs a command, and kills some of its processes after a time; it returns the status."""
+    program = tmp_path / "commands.py"
+    program.write_text(textwrap.dedent(COMMANDS))
+    with (
+        (tmp_path / "said").open("w") as said,
+        subprocess.Popen(
+            [sys.executable, str(program)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+        ) as warm,
+    ):
+        assert warm.stdin is not None
+        assert warm.stdout is not None
+        asks, answers = warm.stdin, warm.stdout
+
+        def run(*arguments: object, kill_after_s: float | None = None, rng: random.Random | None = None) -> int:
+            asks.write(json.dumps([str(argument) for argument in arguments]) + "\n")
+            asks.flush()
+            pid = int(answers.readline())
+            if kill_after_s is not None and rng is not None:
+                time.sleep(kill_after_s)
+                kill_some(pid, rng)
+            return int(answers.readline())
+
+        yield run
+        asks.close()
+
+
+@pytest.mark.parametrize("job", ["grow", "new plan", "remove", "repair", "verify", "stats"])
+def test_kills_of_commands_with_a_dataset(tmp_path: Path, command: Callable[..., int], job: str) -> None:
+    """However often a command is killed, it leaves whole versions, and the last run the same bytes."""
+    rng = random.Random(job)
+    store, grown = (write_store(tmp_path / str(posts), tiny_posts(posts)) for posts in (60, 90))
+    build(store, tmp_path / "dataset")
+    (tmp_path / "ids").write_text("\n".join(map(str, [3, 7, 20, 21, 22, 58])))
+    if job == "repair":
+        damaged = sorted((tmp_path / "dataset/data").glob("*.tar"))[:2]
+        damaged[0].unlink()
+        damaged[1].write_bytes(damaged[1].read_bytes()[:2000])
+    small = ("--size", 32, "--test", 6, "--validation", 4, "--shard-samples", 9, "--workers", 2)
+    arguments = {
+        "grow": ("build-shards", grown, "DATASET", *small),
+        "new plan": ("build-shards", grown, "DATASET", *small, "--new-plan"),
+        "remove": ("remove", "DATASET", "--ids", tmp_path / "ids"),
+        "repair": ("verify", "DATASET", "--repair", store),
+        "verify": ("verify", "DATASET", "--deep"),
+        "stats": ("stats", "DATASET", "--html", "DATASET.html"),
+    }[job]
+
+    def run(target: Path, **kill: object) -> int:
+        return command(*(str(each).replace("DATASET", str(target)) for each in arguments), **kill)
+
+    def check(target: Path) -> None:
+        assert verify_dataset(target).findings == ()
+        if job == "new plan":  # after a kill that follows its publication, it makes a further version
+            assert splits(target) == splits(whole)
+        else:
+            assert digests(target) == digests(whole)
+
+    whole = Path(shutil.copytree(tmp_path / "dataset", tmp_path / "whole"))
+    begun_s = time.monotonic()
+    assert run(whole) == 0, (tmp_path / "said").read_text()
+    lasts_s = time.monotonic() - begun_s
+    target = tmp_path / "killed"
+    for _ in range(KILLS_PER_COMMAND):
+        if not target.exists():
+            shutil.copytree(tmp_path / "dataset", target)
+        status = run(target, kill_after_s=rng.uniform(0, lasts_s), rng=rng)
+        said = (tmp_path / "said").read_text()
+        # After three killed workers in a row, a build gives up with a message.
+        assert status in (0, -signal.SIGKILL) or "killed repeatedly" in said, said
+        for shard in read_manifest(target).shards:
+            file = target / shard.name.data
+            assert job == "repair" or hashlib.sha256(file.read_bytes()).hexdigest() == shard.sha256, shard.name
+        assert not [*target.rglob("tmp*")]  # nameless
+        if status == 0:
+            check(target)
+            shutil.rmtree(target)
+    if target.exists():
+        assert run(target) == 0, (tmp_path / "said").read_text()
+        check(target)
+
+
+def splits(dataset: Path) -> dict[int, str]:
+    """Return the split of each picture of a dataset."""
+    rows = pq.read_table(dataset / "outcomes.parquet", columns=["id", "shard"]).to_pylist()
+    return {row["id"]: row["shard"].partition("-")[0] for row in rows if row["shard"]}
