@@ -145,7 +145,10 @@ def s3_server(patch: pytest.MonkeyPatch) -> Iterator[S3Server]:
     timeouts = {"connect_timeout": TIMEOUT_S, "read_timeout": TIMEOUT_S, "retries": {"max_attempts": 0}}
     # s3fs retries by itself; the tests are about the retries of alti2v
     patch.setattr("s3fs.S3FileSystem.retries", 1)
-    patch.setitem(fsspec.config.conf, "s3", {"config_kwargs": timeouts, "skip_instance_cache": True})
+    # With an address of its own each server has file systems of its own in fsspec's cache, where they stay.
+    # s3fs closes the connections of one that is collected in whichever thread that happens, which may end
+    # fsspec's IO thread; every later call would wait for it (s3fs 2026.9, core.py, `close_session`).
+    patch.setitem(fsspec.config.conf, "s3", {"endpoint_url": server.url, "config_kwargs": timeouts})
     try:
         yield server
     finally:
