@@ -281,7 +281,8 @@ def _answer(process: subprocess.Popen[bytes]) -> JobAnswer | None:
 
 
 def _send(pipe: IO[bytes], facts: bytes, pixels: bytes) -> None:
-    pipe.write(b"".join((_FRAME.pack(len(facts), len(pixels)), facts, pixels)))
+    pipe.write(_FRAME.pack(len(facts), len(pixels)) + facts)
+    pipe.write(pixels)  # by itself, because joining would copy it
     pipe.flush()
 
 
