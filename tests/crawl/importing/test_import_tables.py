@@ -445,3 +445,30 @@ def test_empty_lines_of_a_csv_are_no_rows(tmp_path: Path) -> None:
     assert (report.failed, report.skipped) == ({}, {"no_picture": 1})
     with pytest.raises(UsageError, match="is not recognised"):
         run(tmp_path / "other", tmp_path / "empty.csv")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "json"])
+def test_a_sparse_file_of_a_terabyte_is_not_read_to_its_end(tmp_path: Path, suffix: str) -> None:
+    """It is one line without an end: it is named at once, and never in memory as a whole."""
+    table = tmp_path / f"posts.{suffix}"
+    with table.open("wb") as file:
+        file.truncate(1 << 40)
+    (fault,) = table_rows(table)
+
+    assert isinstance(fault, Fault)
+    assert "1 MiB" in fault.message or "256 MiB" in fault.message
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_row_of_megabytes_fails_alone(tmp_path: Path, suffix: str) -> None:
+    """The rows before and after a line of 3 MB are read."""
+    table = tmp_path / f"posts.{suffix}"
+    if suffix == "csv":
+        lines = ["id,tags", "1,solo", "2," + "x" * 3_000_000, "3,smile"]
+    else:
+        lines = ['{"id": "1"}', '{"id": "' + "x" * 3_000_000 + '"}', '{"id": "3"}']
+    table.write_text("\n".join([*lines, ""]))
+    read = list(table_rows(table))
+
+    assert [row["id"] for row in read if not isinstance(row, Fault)] == ["1", "3"]
+    assert len([row for row in read if isinstance(row, Fault)]) == 1

@@ -10,10 +10,10 @@ import csv
 import io
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from alti2v.crawl.importing.sources.files import SIDECAR_BYTES, parse_object, printable, unreadable
 from alti2v.crawl.importing.sources.item import Fault, ItemFault
@@ -65,6 +65,8 @@ def table_batches(
         yield from read(path, columns)
     except OSError as exc:
         yield unreadable(path, exc)
+    except _EndlessLineError as exc:
+        yield Fault(ItemFault.BAD_METADATA, f"{printable(path)}: {exc}: the rest is not read")
 
 
 def table_columns(path: Path) -> frozenset[str]:
@@ -150,11 +152,13 @@ def _csv(path: Path, columns: Sequence[str] | None) -> Iterator[TableRow | Fault
             yield from _csv_rows(printable(path), text)
         except UnicodeError:
             yield Fault(ItemFault.BAD_METADATA, f"{printable(path)} is damaged UTF-16 text")
+        except csv.Error as exc:
+            yield Fault(ItemFault.BAD_METADATA, f"{printable(path)}: {exc}: the rest is not read")
 
 
-def _csv_rows(name: str, text: Iterable[str]) -> Iterator[TableRow | Fault]:
+def _csv_rows(name: str, text: TextIO) -> Iterator[TableRow | Fault]:
     """Yield the rows of a CSV file; bytes that are not UTF-8 are lone surrogates in its text."""
-    lines = _Lines(iter(text))
+    lines = _Lines(text)
     header = next(lines, None)
     if header is None:
         return
@@ -192,22 +196,33 @@ def _csv_row(where: str, names: Sequence[str], values: Sequence[str]) -> TableRo
     return dict(zip(names, values, strict=False))
 
 
+class _EndlessLineError(Exception):
+    """A line has more than 256 MiB, as in a file that is no text."""
+
+
 @dataclass(slots=True)
 class _Lines:
     """Lines of a text, and whether a line after the last one was asked for."""
 
-    lines: Iterator[str]
+    text: TextIO
     is_at_end: bool = False
 
     def __iter__(self) -> _Lines:
         return self
 
     def __next__(self) -> str:
-        line = next(self.lines, None)
-        if line is None:
+        line = self.text.readline(SIDECAR_BYTES)
+        if not line:
             self.is_at_end = True
             raise StopIteration
+        if len(line) == SIDECAR_BYTES and not _is_ended(line):
+            _skip_line(self.text)
+            raise csv.Error("a line of more than 1 MiB")
         return line
+
+
+def _is_ended(line: str | bytes) -> bool:
+    return line.endswith(("\n", "\r")) if isinstance(line, str) else line.endswith(b"\n")
 
 
 def _is_unicode(values: Sequence[str]) -> bool:
@@ -238,12 +253,24 @@ def _json(path: Path, columns: Sequence[str] | None) -> Iterator[TableRow | Faul
         while line := file.readline(SIDECAR_BYTES):
             number += 1
             where = f"{printable(path)}, line {number}"
-            if len(line) == SIDECAR_BYTES and not line.endswith(b"\n"):
-                while (rest := file.readline(SIDECAR_BYTES)) and not rest.endswith(b"\n"):
-                    pass
+            if len(line) == SIDECAR_BYTES and not _is_ended(line):
+                _skip_line(file)
                 yield Fault(ItemFault.BAD_METADATA, f"{where} has more than 1 MiB")
             elif line.strip():
                 yield parse_object(line, where)
+
+
+def _skip_line(file: BinaryIO | TextIO) -> None:
+    """Skip the rest of a line.
+
+    Raises:
+        _EndlessLineError: It goes on.
+    """
+    for _ in range(_MOST_ARRAY_BYTES // SIDECAR_BYTES):
+        rest = file.readline(SIDECAR_BYTES)
+        if not rest or _is_ended(rest):
+            return
+    raise _EndlessLineError("a line of more than 256 MiB")
 
 
 def _array(path: Path, content: bytes) -> Iterator[TableRow | Fault]:
