@@ -274,7 +274,7 @@ def test_other_backbones_train(name: Any, size: Any) -> None:
 
 def test_unknown_backbones_and_sizes_are_named() -> None:
     """An unknown backbone, or pictures too small for it, end in one line."""
-    with pytest.raises(UsageError, match="--backbone vgg99 is not in keras.applications"):
+    with pytest.raises(UsageError, match=r"--backbone vgg99 is not in keras\.applications"):
         build_network(architecture(backbone="vgg99"))
     with pytest.raises(UsageError, match="larger --size"):
         build_network(architecture(backbone="inceptionv3", size=32))
