@@ -6,6 +6,7 @@ import asyncio
 import gc
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from alti2v.crawl.cancellation import StoppedError
@@ -14,7 +15,6 @@ from alti2v.crawl.download.pool import DownloadPool
 from alti2v.crawl.download.worker import shared_memory
 from alti2v.crawl.download.worker.messages import (
     answer_document,
-    failures_document,
     read_config,
     receive,
     result_document,
@@ -81,12 +81,8 @@ class _Server:
                 self.downloads.end_requests()
             case {"stop": _}:
                 self.downloads.stop()
-            case {"id": number, "get": [url, max_bytes]}:
-                return self._get(number, url, max_bytes)
-            case {"id": number, "may_crawl": url}:
-                return self._may_crawl(number, url)
-            case {"id": number, "host_failures": _}:
-                return self._host_failures(number)
+            case {"id": number, **call}:
+                return self._send_answer(number, call)
         return None
 
     async def send_batches(self) -> None:
@@ -107,22 +103,19 @@ class _Server:
         send(self._writer, {"buffer": number, "results": results})
         return True
 
-    async def _get(self, number: int, url: str, max_bytes: int) -> None:
+    async def _send_answer(self, number: int, call: Mapping[str, Any]) -> None:
         try:
-            answer = await self.downloads.get(url, max_bytes=max_bytes)
+            answer, body = await self._answer(call)
         except StoppedError:
             send(self._writer, {"id": number, "stopped": True})
             return
-        document, body = answer_document(answer)
-        send(self._writer, {"id": number, "answer": document}, body)
+        send(self._writer, {"id": number, "answer": answer}, body)
         await self._writer.drain()
 
-    async def _may_crawl(self, number: int, url: str) -> None:
-        try:
-            send(self._writer, {"id": number, "is_allowed": await self.downloads.may_crawl(url)})
-        except StoppedError:
-            send(self._writer, {"id": number, "stopped": True})
-
-    async def _host_failures(self, number: int) -> None:
-        failures = await self.downloads.host_failures()
-        send(self._writer, {"id": number, "host_failures": failures_document(failures)})
+    async def _answer(self, call: Mapping[str, Any]) -> tuple[object, bytes]:
+        match call:
+            case {"get": [url, max_bytes]}:
+                return answer_document(await self.downloads.get(url, max_bytes=max_bytes))
+            case {"may_crawl": url}:
+                return await self.downloads.may_crawl(url), b""
+        return asdict(await self.downloads.host_failures()), b""

@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from alti2v.crawl.download.interface import DownloadConfig, FileRules, HostFailures
+from alti2v.crawl.download.interface import DownloadConfig, FileRules
 from alti2v.crawl.http.api_key import ApiKey, Secret
 from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.http.proxies import Proxies, Proxy
@@ -108,16 +108,6 @@ def read_result(document: dict[str, Any], content: memoryview) -> ReceivedFile |
     if "status" in document:
         return Outcome(**{**document, "status": Status(document["status"])})
     return ReceivedFile(content=content, **{name: document[name] for name in _RECEIVED})
-
-
-def failures_document(failures: HostFailures) -> dict[str, Any]:
-    """Return failures of hosts as a JSON object."""
-    return {"hosts_down": dict(failures.hosts_down), "was_banned": failures.was_banned}
-
-
-def read_failures(document: Mapping[str, Any]) -> HostFailures:
-    """Invert `failures_document`."""
-    return HostFailures(**document)
 
 
 _RECEIVED = tuple(name for name in ReceivedFile.__dataclass_fields__ if name != "content")

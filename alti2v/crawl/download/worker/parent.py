@@ -25,7 +25,6 @@ from alti2v.crawl.download.worker import shared_memory
 from alti2v.crawl.download.worker.messages import (
     config_document,
     read_answer,
-    read_failures,
     read_result,
     receive,
     send,
@@ -97,13 +96,12 @@ class DownloadWorker:
 
     async def get(self, url: str, *, max_bytes: int) -> Received | FailedTry:
         """Send a request to one address of the API."""
-        message, body = await self._call({"get": [url, max_bytes]})
-        return read_answer(message["answer"], body)
+        answer, body = await self._call({"get": [url, max_bytes]})
+        return read_answer(answer, body)
 
     async def may_crawl(self, url: str) -> bool | None:
         """Return whether the robots.txt of the host allows an address; None if it cannot be read."""
-        message, _ = await self._call({"may_crawl": url})
-        is_allowed: bool | None = message["is_allowed"]
+        is_allowed: bool | None = (await self._call({"may_crawl": url}))[0]
         return is_allowed
 
     def request(self, files: Sequence[FileRequest]) -> None:
@@ -127,10 +125,10 @@ class DownloadWorker:
 
     async def host_failures(self) -> HostFailures:
         """Return the failures of hosts in this run so far."""
-        message, _ = await self._call({"host_failures": True})
-        return read_failures(message["host_failures"])
+        failures, _ = await self._call({"host_failures": True})
+        return HostFailures(**failures)
 
-    async def _call(self, request: Mapping[str, Any]) -> tuple[Mapping[str, Any], bytes]:
+    async def _call(self, request: Mapping[str, Any]) -> tuple[Any, bytes]:
         if self._broken is not None:
             raise self._broken
         self._requests += 1
@@ -143,7 +141,7 @@ class DownloadWorker:
             del self._answers[number]
         if "stopped" in message:
             raise StoppedError
-        return message, body
+        return message["answer"], body
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         try:
