@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from random import Random
 from types import TracebackType
 from typing import Self
 
@@ -21,7 +20,7 @@ from alti2v.crawl.download.interface import (
     FileBatch,
     HostFailures,
 )
-from alti2v.crawl.download.one_file import fetch
+from alti2v.crawl.download.one_file import FileFetcher
 from alti2v.crawl.http.client import Client
 from alti2v.crawl.http.memory_budget import MemoryBudget, Reservation
 from alti2v.crawl.http.results import Purpose, Received
@@ -104,9 +103,9 @@ class DownloadPool:
         on_notice: Callable[[str], None],
     ) -> None:
         self._config = config
-        self._rng = Random(config.seed)  # noqa: S311 - jitter
         self._stop = Stop()
         self._client = Client(config.net, on_pause=on_pause, on_notice=on_notice, sleep=self._stop.sleep)
+        self._fetcher = FileFetcher(config, self._client, self._stop.sleep)
         self._gave_up = False  # a host of files is down: the remaining posts stay pending
         self._queue: asyncio.Queue[FileRequest | None] = asyncio.Queue()
         self._in_flight = 0
@@ -184,15 +183,7 @@ class DownloadPool:
     # A separate function, so that its locals (the body) are freed before the loop waits.
     async def _fetch_one(self, file: FileRequest) -> None:
         reservation = Reservation(self._memory)
-        result = await fetch(
-            file,
-            rules=self._config.rules,
-            client=self._client,
-            policy=self._config.net.retry,
-            rng=self._rng,
-            sleep=self._stop.sleep,
-            reservation=reservation,
-        )
+        result = await self._fetcher.fetch(file, reservation)
         if result is None:
             self._gave_up = True
             self.end_requests()
