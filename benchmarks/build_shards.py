@@ -30,6 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,8 @@ _SIZE = 224
 _COMPARED = 48  # pictures for floors and similarity
 _KINDS = ("JPEG", "JPEG, grain", "PNG", "WebP")
 _RECIPE = ImageRecipe(size=_SIZE)
+# As in the decoder process: otherwise most of a floor would be page faults.
+_MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 24), "MALLOC_TRIM_THRESHOLD_": str(1 << 26)}
 _IMG2DATASET = """
 import io, json, os, resource, sys, tempfile, time
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
@@ -107,10 +110,13 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help="measure the memory of a worker instead")
     parser.add_argument("--md5", action="store_true", help="measure the cost of the MD5 check instead")
     parser.add_argument("--build", nargs=3, default=None, help=argparse.SUPPRESS)
+    parser.add_argument("--floors", default=None, help=argparse.SUPPRESS)
     parser.add_argument("--peaks", nargs=2, type=Path, default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.build is not None:
         print(json.dumps(_build(Path(options.build[0]), Path(options.build[1]), int(options.build[2]))))
+    elif options.floors is not None:
+        print(json.dumps(_floors(options.floors, drawn_pictures(options.floors, _COMPARED))))
     elif options.peaks is not None:
         print(json.dumps(_peaks(*options.peaks)))
     elif options.md5:
@@ -156,7 +162,7 @@ def _measure(kind: str, pictures: int, rounds: int, img2dataset: Path | None) ->
                 "all_s": one["cpu_s"],
                 "ms_1_worker": 1e3 / one["per_s"],
                 "ms_2_workers": 1e3 / two["per_s"],
-                **_floors(kind, contents[:_COMPARED]),
+                **_run([sys.executable, __file__, "--floors", kind], **_MALLOC),
             }
             if img2dataset is not None:
                 arguments = [folder / "pictures", pictures, _SIZE, folder / "theirs"]
@@ -193,8 +199,10 @@ def _store(path: Path, contents: Sequence[bytes], posts: int) -> None:
     )
 
 
-def _run(command: Sequence[object]) -> dict[str, float]:
-    done = subprocess.run([str(word) for word in command], check=True, stdout=subprocess.PIPE, text=True)
+def _run(command: Sequence[object], **environment: str) -> dict[str, float]:
+    words = [str(word) for word in command]
+    environment = {**os.environ, **environment}
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -282,7 +290,7 @@ def _floors(kind: str, contents: Sequence[bytes]) -> dict[str, float]:
             write_shard(Path(folder, "floor.tar"), samples)
 
     def each(step: Callable[[Any], object], inputs: Sequence[object]) -> Callable[[], object]:
-        return lambda: [step(value) for value in inputs]
+        return lambda: deque(map(step, inputs), maxlen=0)  # results that are kept would take new memory each
 
     return {
         "floor_decode_ms": _alone(each(_decoded_eighth if is_jpeg else _decoded_whole, contents)),
