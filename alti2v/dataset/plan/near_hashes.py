@@ -24,6 +24,7 @@ _BANDS = 3
 # Block sizes that fit into a processor's cache.
 _ROWS_AT_ONCE = 1 << 15
 _PAIRS_AT_ONCE = 1 << 16
+_SMALL_FLIP_BITS = 3
 # Looking a key up in a table costs a quarter of listing one pair.
 _FRONT_SHARE = 0.25
 _NO_ROWS = np.empty(0, np.int64)
@@ -138,7 +139,7 @@ def _near_in_band(
     rows_of: Callable[[_Rows, _Rows], tuple[_Places, _Places]],
 ) -> Iterator[tuple[_Places, _Places]]:
     """Yield what `rows_of` makes of the positions of near pairs in `left` and `right`."""
-    # Each pair of hashes of one band is found once: from the key without the highest bit that differs.
+    # Each pair of hashes of one band is looked up once: from the key without the highest bit that differs.
     ours, theirs = (0, 1) if right is left else (None, None)
 
     def in_front(table: tuple[_Hashes, _Places], row: int) -> list[tuple[_Places, _Places]]:
@@ -180,18 +181,21 @@ def _questions(
 
     Args:
         band: Band to look up in another one.
-        part: Positions in it.
+        part: Positions in it, ascending.
         flips: Differences of keys, ascending.
-        bit: Value of a flip's highest bit in the keys for which it is looked up; None for all keys.
+        bit: Value of a flip's highest bit in the keys for which it is looked up; None for all keys. The few
+            small flips are looked up for all keys, because that is faster than selecting keys.
     """
     if bit is None:
         yield part, flips
         return
-    for length, some in itertools.groupby(flips, int.bit_length):
-        is_asked = (band.keys[part] >> max(length - 1, 0)) & 1 == bit
-        chosen = part[is_asked] if length else part
-        if len(chosen):
-            yield chosen, list(some)
+    keys = band.keys[part]
+    for length, some in itertools.groupby(flips, lambda flip: max(flip.bit_length(), _SMALL_FLIP_BITS)):
+        first, last = int(keys[0]) >> (length - 1), int(keys[-1]) >> (length - 1)
+        if length == _SMALL_FLIP_BITS or (first == last and first & 1 == bit):
+            yield part, list(some)
+        elif first != last:
+            yield part[np.flatnonzero((keys >> (length - 1)) & 1 == bit)], list(some)
 
 
 def _front(right: _Band, chosen: _Rows) -> tuple[_Hashes, _Places]:

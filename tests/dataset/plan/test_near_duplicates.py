@@ -92,8 +92,10 @@ def test_near_pairs_of_many_rows_in_one_band(monkeypatch: pytest.MonkeyPatch) ->
     assert whole[0]
 
 
-def test_near_pairs_of_full_tables_are_those_of_brute_force() -> None:
+@pytest.mark.parametrize("rows", [100, 1 << 15])
+def test_near_pairs_of_full_tables_are_those_of_brute_force(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also with several hashes for most keys, of which the first are found in tables and the others search."""
+    monkeypatch.setattr("alti2v.dataset.plan.near_hashes._ROWS_AT_ONCE", rows)
     hashes = np.unique(clustered_hashes(np.random.default_rng(3), 400))
     found = near_pairs(hashes, hashes, near_bits=8)
     near = np.nonzero(np.triu(np.bitwise_count(hashes[:, None] ^ hashes[None]) <= 8, 1))
