@@ -154,7 +154,7 @@ def crawl(*, store: str, work: Path | None, as_json: bool, **options: Any) -> No
     "--windows",
     type=int,
     metavar="N",
-    help="Ask the board for its number of posts in each window of N ids, and show the store's beside it.",
+    help="Request the board's number of posts in each window of N ids, and compare it with the store.",
 )
 @netrc_option
 @click.option("--contact", help="With --windows: mail address or URL for the User-Agent header.")

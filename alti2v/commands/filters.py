@@ -11,12 +11,13 @@ filter_options = together(
     click.option(
         "--min-side",
         type=int,
-        help="Only originals at least this wide and high, in px; without a stated size, stored pictures.",
+        help="Only originals at least this wide and high, in px. If the board states no size, that of the stored "
+        "picture counts.",
     ),
     click.option(
         "--max-aspect",
         type=float,
-        help="Only originals whose longer side is at most this many times the shorter one.",
+        help="Only originals whose longer side is at most this many times as long as the shorter one.",
     ),
     click.option("--min-score", type=int, help="Only posts with at least this score."),
     click.option(

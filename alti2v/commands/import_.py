@@ -57,8 +57,8 @@ class _PathOrAddress(click.Path):
     "--pictures",
     type=_PathOrAddress(),
     metavar="FOLDER_OR_URL",
-    help="Folder with the pictures of a table; links to folders in it are followed. Default: SOURCE, if it is "
-    "a folder. Or a URL to fetch missing pictures from: see docs/IMPORT.md.",
+    help="Folder with the pictures of a table (links to folders in it are followed), or a URL to fetch missing "
+    "pictures from, see docs/IMPORT.md. Default: SOURCE, if it is a folder.",
 )
 @click.option(
     "--tag-categories",

@@ -188,8 +188,8 @@ def _best(epoch: int, mean_ap: float | None, micro_f1: float | None) -> str:
 @click.option(
     "--out",
     type=LOCAL_PATH,
-    help="Folder for the report. Default: RUN/eval, of another split RUN/eval/SPLIT; of a comparison, "
-    "RUN/eval/against-OTHERS if the first MODEL is a RUN, otherwise ./comparison.",
+    help="Folder for the report. Default: RUN/eval for the test split, RUN/eval/SPLIT for another one; for a "
+    "comparison RUN/eval/against-OTHERS if the first MODEL is a RUN, otherwise ./comparison.",
 )
 @precision_option
 @cache_options

@@ -170,7 +170,7 @@ precision_option = option_of(
     TrainConfig,
     "--precision",
     type=click.Choice(PRECISION_CHOICES),
-    help="Number format of the layers of a RUN; auto is bfloat16 where this machine is faster in it, else "
+    help="Number format of the layers of a RUN; auto is bfloat16 if this machine is faster in it, else "
     "float32. Models in ONNX are computed as their files say.",
 )
 
