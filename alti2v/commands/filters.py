@@ -11,8 +11,8 @@ filter_options = together(
     click.option(
         "--min-side",
         type=int,
-        help="Only originals at least this wide and high, in px. If the board states no size, that of the stored "
-        "picture counts.",
+        help="Only originals at least this wide and high, in px. If the board states no size, that of the "
+        "stored picture counts.",
     ),
     click.option(
         "--max-aspect",
