@@ -20,6 +20,7 @@ from alti2v.pictures.suffixes import PICTURE_SUFFIXES, UNREAD_SUFFIXES
 
 STDIN = "-"
 _CHUNK_BYTES = 1 << 16
+_MOST_NAME_BYTES = 1 << 20  # the kernel takes paths of 4,096 bytes
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 # The path of a picture, and the same or why it cannot be read.
@@ -84,7 +85,7 @@ def listed_names(stream: BinaryIO) -> Iterator[str]:
     are left out.
 
     Raises:
-        UsageError: The list is UTF-16, whose bytes are not names.
+        UsageError: The list is UTF-16, whose bytes are not names, or a line has no end.
     """
     rest, separator = _start(stream), b"\n"
     while chunk := _read_some(stream):
@@ -93,6 +94,8 @@ def listed_names(stream: BinaryIO) -> Iterator[str]:
             separator = b"\0"
         *names, rest = rest.split(separator)
         yield from (_name(name, separator) for name in names)
+        if len(rest) > _MOST_NAME_BYTES:
+            raise UsageError("standard input is no list: a line has more than 1 MB: give one path in each line")
     yield from (_name(name, separator) for name in rest.split(separator) if name)
 
 

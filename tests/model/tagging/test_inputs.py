@@ -165,6 +165,17 @@ def test_a_list_in_utf_16_is_refused() -> None:
         list(listed_names(io.BytesIO("a.png\n".encode("utf-16"))))
 
 
+def test_a_line_without_an_end_is_not_kept_in_memory() -> None:
+    """A file that is no list, given by mistake, is refused after a megabyte; names before it are given."""
+    stream = io.BytesIO(b"a.png\n" + b"x" * (8 << 20))
+    names = listed_names(stream)
+
+    assert next(names) == "a.png"
+    with pytest.raises(UsageError, match="a line has more than 1 MB"):
+        next(names)
+    assert stream.tell() < 2 << 20
+
+
 def test_what_is_no_picture_file_is_told_without_reading_it(tmp_path: Path) -> None:
     """A pipe would wait endlessly, a device never ends, and a sparse file is larger than the memory."""
     os.mkfifo(tmp_path / "pipe")
