@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 _PATIENCE_S = 10.0
-_CHECK_S = (
-    0.5  # between two checks that the scheduler is alive; after every task, they cost it as much as the task
-)
+# Between two checks that the scheduler is alive; after every task, they would cost it as much as the task.
+_CHECK_S = 0.5
 _IN_FLIGHT = 2  # tasks per thread: one runs, one waits
 
 
@@ -57,37 +56,47 @@ def dask_engine(
         Alti2vError: One task kills its workers repeatedly.
     """
     try:
-        import distributed
+        import distributed  # noqa: F401 - is it installed?
     except ImportError as exc:
         raise UsageError(
             "--engine dask needs Dask, which is missing: pip install 'alti2v[dask]', or leave it out"
         ) from exc
     with contextlib.ExitStack() as stack:
-        if scheduler is None:
-            scheduler = stack.enter_context(cluster_here(workers)).scheduler_address
-        client = stack.enter_context(_connected(scheduler, patience_s))
+        address = (
+            stack.enter_context(cluster_here(workers)).scheduler_address if scheduler is None else scheduler
+        )
+        client = stack.enter_context(_connected(address, patience_s))
 
         def run(
             function: Callable[[_Task], _Result], tasks: Iterable[_Task], /
         ) -> Iterator[tuple[_Task, _Result]]:
             call = _Call(function=function, versions=versions, expected=dict(versions()))
-            try:
+            with _cluster_errors(address):
                 yield from _completed(client, call, iter(tasks))
-            except distributed.KilledWorker as exc:
-                raise Alti2vError(
-                    "workers of the cluster were killed repeatedly, perhaps for lack of memory: "
-                    "give them more, then run the same command again"
-                ) from exc
-            except (distributed.CancelledError, distributed.comm.CommClosedError) as exc:
-                raise RemoteError(
-                    f"the Dask scheduler at {scheduler} was lost: run the same command again to resume"
-                ) from exc
-            except ModuleNotFoundError as exc:
-                raise UsageError(
-                    f"the workers of the cluster have no {exc.name}: install the same alti2v there"
-                ) from exc
 
         yield run
+
+
+@contextlib.contextmanager
+def _cluster_errors(scheduler: str) -> Iterator[None]:
+    """Translate failures of the cluster into ours."""
+    import distributed
+
+    try:
+        yield
+    except distributed.KilledWorker as exc:
+        raise Alti2vError(
+            "workers of the cluster were killed repeatedly, perhaps for lack of memory: "
+            "give them more, then run the same command again"
+        ) from exc
+    except (distributed.CancelledError, distributed.comm.CommClosedError) as exc:
+        raise RemoteError(
+            f"the Dask scheduler at {scheduler} was lost: run the same command again to resume"
+        ) from exc
+    except ModuleNotFoundError as exc:
+        raise UsageError(
+            f"the workers of the cluster have no {exc.name}: install the same alti2v there"
+        ) from exc
 
 
 @contextlib.contextmanager
