@@ -71,7 +71,7 @@ def forward_of(loaded: OnnxSession, description: ModelDescription, folder: Path)
     Raises:
         DamagedError: Raised by the function: the answers are not probabilities of these tags.
     """
-    takes, gives, tags = description.input, description.output, len(description.vocabulary)
+    takes, gives = description.input, description.output
     wanted = [gives.tags, *([gives.vectors] if gives.vectors else [])]
 
     def forward(images: Uint8Array) -> tuple[Float32Array, Float32Array | None]:
@@ -85,33 +85,36 @@ def forward_of(loaded: OnnxSession, description: ModelDescription, folder: Path)
                 f"{folder}: {description.model_file} does not run ({reason:.150}): get it again"
             ) from exc
         probabilities, *vectors = (np.concatenate(column) for column in zip(*answers, strict=True))
-        if len(probabilities) != len(images):
-            raise DamagedError(
-                f"{folder}: {description.model_file} answers {len(probabilities)} rows for {len(images)} "
-                "pictures: give --batch-size 1, or export it again with an open batch"
-            )
-        if probabilities.ndim != 2 or probabilities.shape[1] != tags:
-            raise DamagedError(
-                f"{folder}: the table has {tags} rows, the outputs are {probabilities.shape}: "
-                "it belongs to another model"
-            )
-        if vectors and (vectors[0].ndim != 2 or len(vectors[0]) != len(images)):
-            raise DamagedError(
-                f"{folder}: {description.model_file} answers vectors of shape {vectors[0].shape} for "
-                f"{len(images)} pictures: get it again"
-            )
-        if not np.isfinite(probabilities).all():
-            raise DamagedError(f"{folder}: {description.model_file} answers NaN or infinity: get it again")
-        if gives.logits:
-            probabilities = _sigmoid(probabilities)
-        elif probabilities.min(initial=0) < 0 or probabilities.max(initial=0) > 1:
-            raise DamagedError(
-                f"{folder}: {description.model_file} gives numbers outside [0, 1]: they are not probabilities; "
-                "a model.json can say that they are logits (docs/MODELS.md)"
-            )
-        return probabilities, vectors[0] if vectors else None
+        fault = _fault(description, len(images), probabilities, vectors)
+        if fault:
+            raise DamagedError(f"{folder}: {fault}")
+        return _sigmoid(probabilities) if gives.logits else probabilities, vectors[0] if vectors else None
 
     return forward
+
+
+def _fault(
+    description: ModelDescription, pictures: int, outputs: Float32Array, vectors: Sequence[Float32Array]
+) -> str:
+    """Return what is wrong with the answers of a model; "" if nothing is."""
+    file, tags = description.model_file, len(description.vocabulary)
+    if len(outputs) != pictures:
+        return (
+            f"{file} answers {len(outputs)} rows for {pictures} pictures: give --batch-size 1, or export it "
+            "again with an open batch"
+        )
+    if outputs.ndim != 2 or outputs.shape[1] != tags:
+        return f"the table has {tags} rows, the outputs are {outputs.shape}: it belongs to another model"
+    if vectors and (vectors[0].ndim != 2 or len(vectors[0]) != pictures):
+        return f"{file} answers vectors of shape {vectors[0].shape} for {pictures} pictures: get it again"
+    if not np.isfinite(outputs).all():
+        return f"{file} answers NaN or infinity: get it again"
+    if not description.output.logits and (outputs.min(initial=0) < 0 or outputs.max(initial=0) > 1):
+        return (
+            f"{file} gives numbers outside [0, 1]: they are not probabilities; a model.json can say that they "
+            "are logits (docs/MODELS.md)"
+        )
+    return ""
 
 
 def white_pictures(takes: ModelInput, count: int) -> Uint8Array:
