@@ -54,14 +54,7 @@ from alti2v.pictures.square import PreparedPicture, prepare_picture
 from alti2v.records import Progress
 from alti2v.storage.store import open_store
 from alti2v.storage.tar import write_shard
-from benchmarks.support.illustrations import (
-    decoded,
-    drawn_pictures,
-    encoded,
-    fitting,
-    reference,
-    similarity,
-)
+from benchmarks.support.illustrations import decoded, drawn_pictures, encoded, fitting, reference, similarity
 from benchmarks.support.processes import children, peak_rss_mb
 from tests.dataset.helpers.tiny_store import TinyPost, write_store
 

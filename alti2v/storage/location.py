@@ -17,13 +17,7 @@ from typing import BinaryIO
 
 from alti2v.errors import Alti2vError, DamagedError, StorageError
 from alti2v.records import Span
-from alti2v.storage.publish import (
-    fsync_directory,
-    make_directory,
-    publish_once,
-    storage_errors,
-    temporary_name,
-)
+from alti2v.storage.publish import fsync_directory, make_directory, publish_once, storage_errors, temporary_name
 from alti2v.storage.remote import (
     Remote,
     delete,

@@ -28,15 +28,7 @@ from alti2v.vectors.index import GROUP_ROWS, KIND, Index, faiss_module, open_ind
 from alti2v.vectors.inverted_lists import Runs, add_run, write_index
 from alti2v.vectors.majority_cells import majority_cells
 from alti2v.vectors.true_neighbours import TrueNeighbours
-from alti2v.vectors.vector_file import (
-    Origin,
-    Rows,
-    Vectors,
-    count_rows,
-    read_origin,
-    read_rows,
-    read_vectors,
-)
+from alti2v.vectors.vector_file import Origin, Rows, Vectors, count_rows, read_origin, read_rows, read_vectors
 
 if TYPE_CHECKING:
     from types import ModuleType

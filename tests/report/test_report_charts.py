@@ -9,15 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from alti2v.report.charts import (
-    WIDTH,
-    Axis,
-    Series,
-    equal_f1_guides,
-    line_chart,
-    nice_axis,
-    unit_axis,
-)
+from alti2v.report.charts import WIDTH, Axis, Series, equal_f1_guides, line_chart, nice_axis, unit_axis
 
 UNIT = unit_axis("unit")
 

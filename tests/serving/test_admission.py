@@ -12,14 +12,7 @@ from typing import Any
 
 import pytest
 
-from alti2v.serving.admission import (
-    AdmissionRules,
-    error_in_one_line,
-    guarded,
-    make_room,
-    refusal,
-    rules_for,
-)
+from alti2v.serving.admission import AdmissionRules, error_in_one_line, guarded, make_room, refusal, rules_for
 
 RULES = rules_for("127.0.0.1", ("tags.example.org",), max_file_bytes=1000)
 

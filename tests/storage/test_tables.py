@@ -20,14 +20,7 @@ from alti2v.errors import DamagedError, VersionError
 from alti2v.storage import table as tables
 from alti2v.storage.checksum import content_sha256
 from alti2v.storage.columns import TABLES, Column, Table
-from alti2v.storage.table import (
-    read_open_table,
-    read_parts,
-    read_table,
-    schema,
-    write_arrow_table,
-    write_table,
-)
+from alti2v.storage.table import read_open_table, read_parts, read_table, schema, write_arrow_table, write_table
 
 INT32 = st.integers(-(2**31), 2**31 - 1)
 INT64 = st.integers(-(2**63), 2**63 - 1)

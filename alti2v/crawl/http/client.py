@@ -26,14 +26,7 @@ from alti2v.crawl.http.request import Bounds, Route, is_breakdown, is_refusal, m
 from alti2v.crawl.http.results import Moved, Purpose, Received, Throttled
 from alti2v.crawl.http.resume import Partials
 from alti2v.crawl.http.retry import FailedTry, FailKind
-from alti2v.crawl.http.ssrf_guard import (
-    PRIVATE,
-    AddressGuard,
-    Sites,
-    address_group,
-    host_name,
-    origin_of,
-)
+from alti2v.crawl.http.ssrf_guard import PRIVATE, AddressGuard, Sites, address_group, host_name, origin_of
 
 MAX_REDIRECTS = 5
 MAX_ROBOTS_BYTES = 512 * 1024  # RFC 9309, 2.5: parse at least 500 KiB

@@ -24,14 +24,7 @@ from alti2v.crawl.store.writer import append_pair, stored_outcome
 from alti2v.errors import Alti2vError, DamagedError
 from alti2v.records import Category, Post, Span, Status, Tag
 from alti2v.storage.columns import POSTS, STORE_TAGS
-from alti2v.storage.layout import (
-    IMAGES_DIR,
-    LEDGER_FILE,
-    STORE_FILE,
-    TAGS_FILE,
-    images_tar,
-    number_in,
-)
+from alti2v.storage.layout import IMAGES_DIR, LEDGER_FILE, STORE_FILE, TAGS_FILE, images_tar, number_in
 from alti2v.storage.publish import publish
 from alti2v.storage.table import read_table
 from alti2v.storage.tar import END_MARKER, OpenTar, read_span

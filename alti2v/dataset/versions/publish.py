@@ -40,13 +40,7 @@ from alti2v.storage.layout import (
     WORK_DIR,
 )
 from alti2v.storage.location import remove, sizes_in
-from alti2v.storage.publish import (
-    fsync_directory,
-    json_bytes,
-    make_directory,
-    publish_bytes,
-    storage_errors,
-)
+from alti2v.storage.publish import fsync_directory, json_bytes, make_directory, publish_bytes, storage_errors
 from alti2v.storage.remote import Remote
 from alti2v.storage.table import write_parts
 

@@ -38,15 +38,7 @@ from alti2v.storage.layout import (
     ShardName,
     member_key,
 )
-from alti2v.storage.location import (
-    Address,
-    local_copy,
-    open_location,
-    put,
-    put_once,
-    read_spans,
-    staging,
-)
+from alti2v.storage.location import Address, local_copy, open_location, put, put_once, read_spans, staging
 from alti2v.storage.publish import make_directory, publish, publish_bytes, publish_json, read_json
 from alti2v.storage.remote import Remote
 from alti2v.storage.table import read_table, write_arrow_table

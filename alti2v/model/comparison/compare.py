@@ -24,13 +24,7 @@ from alti2v.model.comparison.disputes import most_disputed
 from alti2v.model.comparison.fair_pictures import fair_pictures
 from alti2v.model.comparison.feeding import FedBatch, fed_batches, feeding, ids_of, previews
 from alti2v.model.comparison.figures import TunedThreshold, compared_models, tuned, untuned
-from alti2v.model.comparison.notes import (
-    label_notes,
-    network_notes,
-    picture_notes,
-    size_notes,
-    tag_notes,
-)
+from alti2v.model.comparison.notes import label_notes, network_notes, picture_notes, size_notes, tag_notes
 from alti2v.model.comparison.originals import Originals, open_originals, require_used
 from alti2v.model.comparison.outcomes import Counted, Judged, count
 from alti2v.model.comparison.result import Comparison, DisputedPicture

@@ -20,14 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.model.arrays import BoolArray, Float64Array, Int64Array
-from alti2v.model.evaluation.histograms import (
-    BINS,
-    THRESHOLDS,
-    Histograms,
-    Pooled,
-    pool,
-    sums_from_above,
-)
+from alti2v.model.evaluation.histograms import BINS, THRESHOLDS, Histograms, Pooled, pool, sums_from_above
 from alti2v.model.evaluation.reliability import reliability
 from alti2v.numerals import counted
 from alti2v.records import Category, Tag

@@ -8,16 +8,7 @@ from fnmatch import fnmatchcase
 
 from alti2v.errors import UsageError
 from alti2v.model.taggers.description import ModelDescription
-from alti2v.model.taggers.families import (
-    by_hand,
-    camie,
-    cl,
-    deepghs,
-    ml_danbooru,
-    native,
-    oppai_oracle,
-    wd,
-)
+from alti2v.model.taggers.families import by_hand, camie, cl, deepghs, ml_danbooru, native, oppai_oracle, wd
 from alti2v.model.taggers.graph import Graph
 from alti2v.model.taggers.tables import TaggerTags
 

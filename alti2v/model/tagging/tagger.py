@@ -44,13 +44,7 @@ from alti2v.model.tagging.preprocess import (
     prepared_ahead,
     source_of,
 )
-from alti2v.model.tagging.selection import (
-    DEFAULT_THRESHOLD,
-    Criterion,
-    passing,
-    ranked,
-    ratings,
-)
+from alti2v.model.tagging.selection import DEFAULT_THRESHOLD, Criterion, passing, ranked, ratings
 from alti2v.model.vocabulary import OutputTags, find_tag
 from alti2v.option_bounds import require_between
 from alti2v.pictures.decoder_process import process_decoders

@@ -8,13 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alti2v.model.evaluation.gallery import (
-    MAX_SIDE,
-    GalleryReason,
-    Shortlists,
-    TagVerdict,
-    encode_jpeg,
-)
+from alti2v.model.evaluation.gallery import MAX_SIDE, GalleryReason, Shortlists, TagVerdict, encode_jpeg
 
 
 def split(images: int = 40, tags: int = 8, seed: int = 0) -> dict[str, np.ndarray]:

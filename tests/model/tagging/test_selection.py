@@ -12,15 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from alti2v.errors import UsageError
 from alti2v.model.options.choices import RATING, Rule, Sort
-from alti2v.model.tagging.selection import (
-    Criterion,
-    Selection,
-    group,
-    maximum_cut,
-    passing,
-    ranked,
-    select,
-)
+from alti2v.model.tagging.selection import Criterion, Selection, group, maximum_cut, passing, ranked, select
 from alti2v.model.vocabulary import find_tag, find_tags, make_vocabulary
 
 VOCABULARY = make_vocabulary(

@@ -13,13 +13,7 @@ from alti2v.crawl.cancellation import StoppedError
 from alti2v.crawl.download.interface import BATCH_BYTES, DownloadConfig
 from alti2v.crawl.download.pool import DownloadPool
 from alti2v.crawl.download.worker import shared_memory
-from alti2v.crawl.download.worker.messages import (
-    answer_document,
-    read_config,
-    receive,
-    result_document,
-    send,
-)
+from alti2v.crawl.download.worker.messages import answer_document, read_config, receive, result_document, send
 from alti2v.crawl.store.post_json import FileRequest, ReceivedFile
 
 

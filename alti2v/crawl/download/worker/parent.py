@@ -22,13 +22,7 @@ from alti2v.child_processes import child_environment
 from alti2v.crawl.cancellation import StoppedError
 from alti2v.crawl.download.interface import DownloadConfig, FileBatch, HostFailures
 from alti2v.crawl.download.worker import shared_memory
-from alti2v.crawl.download.worker.messages import (
-    config_document,
-    read_answer,
-    read_result,
-    receive,
-    send,
-)
+from alti2v.crawl.download.worker.messages import config_document, read_answer, read_result, receive, send
 from alti2v.crawl.http.results import Received
 from alti2v.crawl.http.retry import FailedTry
 from alti2v.crawl.store.post_json import FileRequest
