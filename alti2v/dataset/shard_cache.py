@@ -17,7 +17,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from alti2v.errors import DamagedError, UsageError
 from alti2v.numerals import short_number
 from alti2v.storage.checksum import content_sha256, file_sha256
 from alti2v.storage.columns import METADATA
-from alti2v.storage.layout import DATA_DIR, MANIFEST_FILE, METADATA_DIR, TAGS_FILE
+from alti2v.storage.layout import DATA_DIR, MANIFEST_FILE, METADATA_DIR, TAGS_FILE, ShardName
 from alti2v.storage.publish import make_directory, storage_errors
 from alti2v.storage.remote import Remote, download, has_folders, is_url, open_remote, size_of, sizes
 from alti2v.storage.table import read_table
@@ -108,6 +108,13 @@ def open_dataset(address: str | Path, config: CacheConfig | None = None) -> Path
 def is_cache(dataset: Path) -> bool:
     """Return whether this process has made a folder as the cache of a dataset behind a URL."""
     return dataset in _caches
+
+
+def held(dataset: Path, shards: Iterable[Shard]) -> Iterator[ShardName]:
+    """Yield the names of shards; each shard is held when its name is yielded, see `hold`."""
+    for shard in shards:
+        hold(dataset, shard)
+        yield shard.name
 
 
 def hold(dataset: Path, shard: Shard) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import alti2v
 from alti2v.dataset.explore.file_names import file_names
 from alti2v.dataset.manifest import Manifest
+from alti2v.dataset.shard_cache import held
 from alti2v.dataset.versions.lineage import removed_since
 from alti2v.errors import DamagedError
 from alti2v.model.evaluation.frozen_head import read_frozen_head, score_frozen_head
@@ -98,7 +99,7 @@ def evaluate(config: EvalConfig, *, progress: ProgressHook = ignore_progress) ->
             *frozen_notes,
         ),
         seconds=round(time.monotonic() - begun_s, 3),
-        file_names=file_names(dataset, [shard.name for shard in manifest.split(config.split)], shown),
+        file_names=file_names(dataset, held(dataset, manifest.split(config.split)), shown),
     )
 
 

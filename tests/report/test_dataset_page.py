@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from alti2v.dataset.explore.file_names import file_names
 from alti2v.dataset.explore.samples import PictureAt
 from alti2v.dataset.stats import DatasetStats, StatsConfig, dataset_stats
 from alti2v.errors import DamagedError
@@ -28,7 +29,7 @@ from alti2v.report.dataset import (
     write_stats_page,
 )
 from alti2v.storage.columns import METADATA
-from alti2v.storage.layout import FIRST_DERIVED_ID
+from alti2v.storage.layout import FIRST_DERIVED_ID, parse_shard_name
 from alti2v.storage.table import read_table, write_arrow_table
 from alti2v.terminal import print_result
 from tests.model.helpers.tiny_dataset import Drawn, write_dataset
@@ -217,6 +218,11 @@ def test_imported_pictures_are_called_by_their_file_names(tmp_path: Path) -> Non
     write_stats_page(stats, tmp_path / "page.html", generated_at=WHEN)
     page = (tmp_path / "page.html").read_text()
 
+    names = (parse_shard_name(at.shard) for at in (*shown(stats), *shown(stats)))
+
     assert read_file_names(dataset, shown(stats)) == {made: "café <1>.png"}
+    assert file_names(dataset, names, [5, made]) == {made: "café <1>.png"}
+    assert len(list(names)) == 3  # no table is read after the last picture is found, which may be a download
+    assert file_names(tmp_path, [parse_shard_name(shown(stats)[0].shard)], [5]) == {}
     assert "<figcaption>5</figcaption>" in page
     assert "<figcaption>café &lt;1&gt;.png</figcaption>" in page

@@ -21,7 +21,7 @@ def file_names(tables: Path, shards: Iterable[ShardName], ids: Iterable[int]) ->
 
     Args:
         tables: Folder with the metadata tables of the shards.
-        shards: Shards to search.
+        shards: Shards to search, in turn; none is taken if no picture is from an import.
         ids: Numbers of the pictures.
 
     Raises:
@@ -30,15 +30,15 @@ def file_names(tables: Path, shards: Iterable[ShardName], ids: Iterable[int]) ->
     """
     wanted = pa.array(made_ids(ids), pa.int64())
     found: dict[int, str] = {}
-    for shard in shards:
-        if len(found) == len(wanted):
-            break
+    for shard in shards if len(wanted) else ():
         try:
             rows = read_table(tables / shard.metadata, METADATA, ("id", "url"))
         except FileNotFoundError as exc:
             raise missing_file(tables, shard.metadata) from exc
         some = rows.filter(pc.is_in(rows["id"], value_set=wanted))
         found |= zip(some["id"].to_pylist(), map(file_name, some["url"].to_pylist()), strict=True)
+        if len(found) == len(wanted):
+            break
     return {post_id: name for post_id, name in found.items() if name}
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from alti2v.dataset.explore.file_names import file_names
 from alti2v.dataset.manifest import read_manifest, read_vocabulary
+from alti2v.dataset.shard_cache import held
 from alti2v.errors import DataError, UsageError
 from alti2v.model.arrays import Int64Array
 from alti2v.model.comparison.contestant import Contestant, open_contestants
@@ -244,7 +245,7 @@ def _batches(
 
 
 def _file_names(disputed: Sequence[DisputedPicture], dataset: Path, split: str) -> dict[int, str]:
-    shards = [shard.name for shard in read_manifest(dataset).split(split)]
+    shards = held(dataset, read_manifest(dataset).split(split))
     return file_names(dataset, shards, [one.id for one in disputed])
 
 
