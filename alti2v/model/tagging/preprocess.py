@@ -186,8 +186,9 @@ def read_picture_file(path: Path) -> bytes | Problem:
             return Problem("not_file", "not a file, but a folder, a pipe or a device")
         # Not blocking: a pipe that has meanwhile taken the name would wait for a writer.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
-            if os.fstat(file.fileno()).st_size <= MAX_FILE_BYTES:
-                return file.read(MAX_FILE_BYTES)
+            size = os.fstat(file.fileno()).st_size
+            if size <= MAX_FILE_BYTES:
+                return file.read(size)  # not more: so much memory would be taken, and given back
     except FileNotFoundError:
         return Problem("missing", "there is no such file")
     except (OSError, ValueError) as exc:  # ValueError: a name that no file can have
