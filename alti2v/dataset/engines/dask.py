@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 _PATIENCE_S = 10.0
+_CONNECT_S = 300.0
 # Between two checks that the scheduler is alive; after every task, they would cost it as much as the task.
 _CHECK_S = 0.5
 _IN_FLIGHT = 2  # tasks per thread: one runs, one waits
@@ -102,9 +103,12 @@ def _cluster_errors(scheduler: str) -> Iterator[None]:
 @contextlib.contextmanager
 def cluster_here(workers: int) -> Iterator[distributed.LocalCluster]:
     """Run a cluster of processes on this machine that other machines cannot reach."""
+    import dask
     import distributed
 
-    with safe_path():  # as long as the cluster runs: a worker that is killed is replaced
+    # A new worker that does not reach the scheduler in time, 30 s by default, is given up for good.
+    patience = dask.config.set({"distributed.comm.timeouts.connect": _CONNECT_S})
+    with safe_path(), patience:  # as long as the cluster runs: a worker that is killed is replaced
         cluster = distributed.LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
