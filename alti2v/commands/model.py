@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 @click.option("--frozen-epochs", type=int, help="Number of initial epochs that train only the head.")
 @click.option(
     "--head-start/--no-head-start",
+    default=None,  # without it click's default would be --no-head-start
     help="First train the head on stored features of the frozen backbone, in one pass over the pictures. "
     "Default: the recipe's.",
 )

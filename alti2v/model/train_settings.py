@@ -9,6 +9,7 @@ from alti2v.dataset.manifest import Manifest
 from alti2v.dataset.versions.lineage import removed_since
 from alti2v.errors import DamagedError, UsageError
 from alti2v.model.budget import Rates, Samples, plan_for_budget
+from alti2v.model.network.build import LEVELS
 from alti2v.model.network.precision import choose_precision
 from alti2v.model.options.training import TrainConfig
 from alti2v.model.recipes import HEAD_ONLY, NO_AUGMENTATION, RECIPES, Head, Loss, Recipe
@@ -74,7 +75,10 @@ def _resolve_recipe(config: TrainConfig, begun: RunSettings | None) -> Recipe:
     if config.loss is not None:
         given["loss"] = Loss(config.loss)
     inherited = {} if begun is None else {name: getattr(begun.recipe, name) for name in RECIPE_OPTIONS}
-    return replace(RECIPES[config.recipe], **inherited | given)
+    recipe = replace(RECIPES[config.recipe], **inherited | given)
+    if recipe.head is Head.LEVELS and recipe.backbone not in LEVELS:
+        return replace(recipe, head=Head.POOLED)
+    return recipe
 
 
 def _with_head_start(config: TrainConfig, recipe: Recipe, *, weights: str, devices: int) -> Recipe:
@@ -87,7 +91,7 @@ def _with_head_start(config: TrainConfig, recipe: Recipe, *, weights: str, devic
         "pretrained weights, and --weights is none": weights == "none" and config.start is None,
         "the backbone of --weights, and --from brings a head": config.start is not None,
         f"one device, and there are {devices}": devices > 1,
-        f"a pooled head, and recipe {config.recipe} flattens": recipe.head is not Head.POOLED,
+        f"a pooled head, and recipe {config.recipe} flattens": recipe.head is Head.FLATTENED,
         "a backbone that learns, and --train-from is head": recipe.train_from == HEAD_ONLY,
     }
     obstacle = next((words for words, is_there in obstacles.items() if is_there), None)

@@ -29,6 +29,11 @@ _LEAST_DEVIATION = 1e-6
 # More than the kernels and dropouts of any network of keras.applications.
 _SUGGESTIONS = 3
 _SEEDS = 4096
+# Name of the layer whose output the feature layer takes, unless the head is flattened. With several levels,
+# the level of a layer x has the layers POOL_x and NORMALISE_x.
+POOL, NORMALISE = "pool", "normalise"
+# Layers that `Head.LEVELS` pools.
+LEVELS = dict.fromkeys(PLAIN, ("block3_pool", "block4_pool", "block5_pool"))
 # VGG16 halves the side five times.
 MIN_SIZE = 32
 
@@ -101,11 +106,13 @@ def _build(architecture: Architecture, seed: int) -> Network:
     def he_normal() -> Any:  # noqa: ANN401 - a Keras initialiser
         return keras.initializers.HeNormal(seed=next(seeds))
 
-    if architecture.head is Head.POOLED:
-        x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    if architecture.head is Head.LEVELS:
+        x = _pooled_levels(trunk, architecture)
+    elif architecture.head is Head.POOLED:
+        x = keras.layers.GlobalAveragePooling2D(name=POOL)(x)
     else:
         x = keras.layers.Flatten(name="flatten")(x)
-        x = keras.layers.BatchNormalization(name="normalise")(x)
+        x = keras.layers.BatchNormalization(name=NORMALISE)(x)
     features = keras.layers.Dense(
         architecture.features, activation="relu", kernel_initializer=he_normal(), name="features"
     )(x)
@@ -122,6 +129,19 @@ def _build(architecture: Architecture, seed: int) -> Network:
         logits=keras.Model(images, logits, name="alti2v_logits"),
         tagger=keras.Model(images, {"probabilities": probabilities, "features": features}, name="alti2v"),
     )
+
+
+def _pooled_levels(trunk: Any, architecture: Architecture) -> Any:  # noqa: ANN401 - keras.Model -> KerasTensor
+    """Average the outputs of the last three blocks over all positions, and normalise each: (B, 1280).
+
+    Without scale and offset, because the feature layer behind has its own.
+    """
+    layers = backend.keras.layers
+    levels = []
+    for name in LEVELS[architecture.backbone]:
+        pooled = layers.GlobalAveragePooling2D(name=f"{POOL}_{name}")(trunk.get_layer(name).output)
+        levels.append(layers.LayerNormalization(center=False, scale=False, name=f"{NORMALISE}_{name}")(pooled))
+    return layers.Concatenate(name=POOL)(levels)
 
 
 def _trunk(architecture: Architecture, images: Any) -> Any:  # noqa: ANN401 - KerasTensor -> keras.Model
@@ -191,13 +211,16 @@ def standardise(network: Network, pictures: npt.NDArray[np.uint8]) -> None:
         pictures: (N, S, S, 3) RGB in [0, 255]; 64 are enough.
     """
     ops = backend.keras.ops
-    x = ops.convert_to_tensor(pictures.astype(np.float32))
-    for layer in network.logits.layers[1:]:
+    outputs = {id(network.logits.input): ops.convert_to_tensor(pictures.astype(np.float32))}
+    for layer in network.logits.operations[1:]:
         if layer.name == "logits":
             return
         if not hasattr(layer, "kernel"):
-            x = ops.cast(layer(x, training=False), "float32")  # layers may compute in half precision
+            inputs = backend.keras.tree.map_structure(lambda tensor: outputs[id(tensor)], layer.input)
+            # Layers may compute in half precision.
+            outputs[id(layer.output)] = ops.cast(layer(inputs), "float32")
             continue
+        x = outputs[id(layer.input)]
         # As plain numbers: several processes share the variable, but each computes this separately.
         kernel = ops.convert_to_tensor(np.asarray(layer.kernel))
         before = ops.conv(x, kernel, padding="same") if len(kernel.shape) == 4 else ops.matmul(x, kernel)
@@ -205,7 +228,7 @@ def standardise(network: Network, pictures: npt.NDArray[np.uint8]) -> None:
         deviation = ops.sqrt(variance) + _LEAST_DEVIATION
         layer.kernel.assign(np.asarray(kernel / deviation))
         layer.bias.assign(np.asarray(-mean / deviation))
-        x = ops.relu((before - mean) / deviation)
+        outputs[id(layer.output)] = ops.relu((before - mean) / deviation)
 
 
 def set_prior(network: Network, frequencies: Sequence[float]) -> None:

@@ -203,9 +203,10 @@ def _layer_normalised(layer: Any, context: LayerContext) -> str:  # noqa: ANN401
     variance = nodes.add("ReduceMean", nodes.add("Mul", centred, centred), axes=[1], keepdims=1)
     epsilon = nodes.constant(f"{layer.name}/epsilon", layer.epsilon)
     deviation = nodes.add("Sqrt", nodes.add("Add", variance, epsilon))
-    return _affine(
-        context, nodes.add("Div", centred, deviation), layer.name, _values(layer.gamma), _values(layer.beta)
-    )
+    x = nodes.add("Div", centred, deviation)
+    if not layer.scale and not layer.center:
+        return x
+    return _affine(context, x, layer.name, _values(layer.gamma), _values(layer.beta))
 
 
 def _rescaled(layer: Any, context: LayerContext) -> str:  # noqa: ANN401

@@ -87,9 +87,9 @@ def write_onnx(
         )
     nodes = NodeList()
     pictures = _add_input(nodes, architecture, contract)
-    first = "pool" if architecture.head is Head.POOLED else "flatten"
-    positions = add_backbone(nodes, network, pictures, until=first, blue_first=contract.bgr)
-    _add_head(nodes, positions, architecture, weights, contract)
+    first = "flatten" if architecture.head is Head.FLATTENED else "features"
+    x = add_backbone(nodes, network, pictures, until=first, blue_first=contract.bgr)
+    _add_head(nodes, x, architecture, weights, contract)
     tags = weights["logits/bias"].size
     content: bytes = _model(nodes, architecture, contract, tags).SerializeToString(deterministic=True)
     runtime.onnx.checker.check_model(content, full_check=True)
@@ -107,7 +107,7 @@ def _add_input(nodes: NodeList, architecture: Architecture, contract: Contract) 
 def _add_head(
     nodes: NodeList, x: str, architecture: Architecture, weights: LayerWeights, contract: Contract
 ) -> None:
-    """Append the nodes from the backbone's output (B, C, H, W) to the contract's outputs."""
+    """Append the nodes from the backbone's output (B, C, H, W), pooled or not, to the contract's outputs."""
     names = {role: name for name, role in contract.outputs.items()}
     flat = _flat(nodes, x, architecture.head, weights)
     features = nodes.add(
@@ -200,9 +200,9 @@ def _with_halved_colour(nodes: NodeList, x: str, *, blue_first: bool) -> str:
 
 
 def _flat(nodes: NodeList, x: str, head: Head, weights: LayerWeights) -> str:
-    """Convert (B, 512, H, W) to the head's input (B, F)."""
-    if head is Head.POOLED:
-        return nodes.add("Flatten", nodes.add("GlobalAveragePool", x))
+    """Convert (B, C, H, W) to the head's input (B, F)."""
+    if head is not Head.FLATTENED:
+        return nodes.add("Flatten", x)  # pooled already, with one position
     # Keras flattens with the channels last.
     x = nodes.add("Flatten", nodes.add("Transpose", x, perm=[0, 2, 3, 1]))
     x = nodes.add("Mul", x, nodes.constant("normalise/scale", weights["normalise/scale"]))

@@ -7,6 +7,7 @@ pooled and float32; feature maps in front of a block that learns are float16.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from alti2v.model.data.pipeline import drop_padding, multi_hot, ready, shard_pic
 from alti2v.model.data.shards import SHARDS_IN_FLIGHT, ReadFailure, epoch_order, open_source, row_order
 from alti2v.model.evaluation.frozen_head import FEATURES_COLUMN
 from alti2v.model.network.backbones import PLAIN
-from alti2v.model.network.build import Network
+from alti2v.model.network.build import LEVELS, NORMALISE, POOL, Network
 from alti2v.model.recipes import HEAD_ONLY, Head
 from alti2v.model.training.job import Job
 from alti2v.records import Progress, ProgressHook
@@ -44,8 +45,9 @@ class CutNetwork:
     """A network cut in two.
 
     Attributes:
-        trunk: Frozen part (keras.Model), pictures -> (B, F) or feature maps (B, H, W, C).
-        head: Part that learns (keras.Model), the same -> logits, over the network's own layers.
+        trunk: Frozen part (keras.Model), pictures -> (B, N) numbers: the feature map at the cut, flattened, and
+            the levels that were pooled before it; behind the backbone, the input of the feature layer.
+        head: Part that learns (keras.Model), these numbers -> logits, over the network's own layers.
     """
 
     trunk: Any
@@ -53,19 +55,45 @@ class CutNetwork:
 
 
 def cut(network: Network, first: str = HEAD_ONLY) -> CutNetwork:
-    """Cut a network in front of a layer of a plain backbone, or behind the pooled or flattened backbone."""
+    """Cut a network in front of the first layer of a block of a plain backbone, or of the feature layer."""
+    head = _continued(network, first, network.logits.output)
+    head.dtype_policy = network.logits.dtype_policy  # tells Keras whether to scale the loss
+    return CutNetwork(
+        trunk=backend.keras.Model(network.logits.input, _flat(_border(network, first))), head=head
+    )
+
+
+def _border(network: Network, first: str) -> list[Any]:  # KerasTensors
+    """Return the outputs from which the layers behind a cut can be computed."""
+    if first == HEAD_ONLY:
+        name = "flatten" if network.architecture.head is Head.FLATTENED else POOL
+        return [network.logits.get_layer(name).output]
+    layers = [layer.name for layer in network.trunk.layers]
+    maps = network.trunk.get_layer(first).input
+    pooled = LEVELS[network.architecture.backbone] if network.architecture.head is Head.LEVELS else ()
+    # The level of the last map is computed from the map.
+    before = [name for name in pooled if layers.index(name) < layers.index(first) - 1]
+    return [maps, *(network.logits.get_layer(f"{NORMALISE}_{name}").output for name in before)]
+
+
+def _flat(tensors: Sequence[Any]) -> Any:  # noqa: ANN401 - KerasTensors -> KerasTensor (B, N)
+    layers = backend.keras.layers
+    flat = [layers.Flatten()(tensor) for tensor in tensors]
+    return flat[0] if len(flat) == 1 else layers.Concatenate()(flat)
+
+
+def _continued(network: Network, first: str, output: Any) -> Any:  # noqa: ANN401 - KerasTensor -> keras.Model
+    """Make a model from the numbers at a cut to an output of the network behind it."""
     keras = backend.keras
     border = _border(network, first)
-    head = keras.Model(border, network.logits.output, name="alti2v_head")
-    head.dtype_policy = network.logits.dtype_policy  # tells Keras whether to scale the loss
-    return CutNetwork(trunk=keras.Model(network.logits.input, border), head=head)
-
-
-def _border(network: Network, first: str) -> Any:  # noqa: ANN401 - KerasTensor
-    if first != HEAD_ONLY:
-        return network.trunk.get_layer(first).input
-    layer = network.logits.get_layer("pool" if network.architecture.head is Head.POOLED else "flatten")
-    return layer.output
+    shapes = [tensor.shape[1:] for tensor in border]
+    ends = np.cumsum([math.prod(shape) for shape in shapes]).tolist()
+    numbers = keras.Input((ends[-1],), dtype=border[0].dtype)
+    parts = [
+        keras.layers.Reshape(shape)(numbers[:, end - math.prod(shape) : end])
+        for shape, end in zip(shapes, ends, strict=True)
+    ]
+    return keras.Model(numbers, keras.Model(border, output)(parts))
 
 
 def is_cut(train_from: str) -> bool:
@@ -138,9 +166,8 @@ def compute_features(
         if not _is_whole(file, rows=shard.samples):
             stored = None if maps is None else _file(job, shard, maps)
             if maps is not None and stored is not None and _is_whole(stored, rows=shard.samples):
-                shape = _border(network, maps).shape[1:]
-                batches = _stored_maps(stored, shape, batch_size=job.recipe.batch_size)
-                model = backend.keras.Model(_border(network, maps), _border(network, first))
+                batches = _stored_numbers(stored, batch_size=job.recipe.batch_size)
+                model = _continued(network, maps, _flat(_border(network, first)))
             else:
                 batches = shard_pictures(source, shard, batch_size=job.recipe.batch_size)
                 model = trunk
@@ -158,7 +185,6 @@ def cached_batches(
     *,
     epoch: int,
     first: str = HEAD_ONLY,
-    shape: Sequence[int] = (-1,),
     batch_size: int | None = None,
     skip_batches: int = 0,
     failure: ReadFailure,
@@ -169,13 +195,12 @@ def cached_batches(
         job: The training.
         epoch: Number of the epoch, from 0.
         first: Layer in front of which the network is cut, or `HEAD_ONLY`.
-        shape: Shape of the stored features of one picture.
         batch_size: Samples in a batch; None for the recipe's.
         skip_batches: Number of batches to skip at the start of the epoch.
         failure: Holder for an exception of this program inside the graph (`read_errors.reading_errors`).
 
     Returns:
-        tf.data.Dataset of (features (B, *shape), labels (B, T) float32), of known length.
+        tf.data.Dataset of (features (B, N), labels (B, T) float32), of known length.
     """
     tf = backend.tf
     shards = job.manifest.split("train")
@@ -198,20 +223,15 @@ def cached_batches(
     data = data.interleave(samples, cycle_length=SHARDS_IN_FLIGHT, block_length=1)
     size = batch_size or job.recipe.batch_size
     data = data.skip(skip_batches * size).batch(size)
-    data = data.map(
-        lambda features, labels: (
-            tf.reshape(features, (-1, *shape)) if first != HEAD_ONLY else features,
-            tf.cast(drop_padding(labels), tf.float32),
-        )
-    )
+    data = data.map(lambda features, labels: (features, tf.cast(drop_padding(labels), tf.float32)))
     data = data.apply(tf.data.experimental.assert_cardinality(-(-job.train_samples // size) - skip_batches))
     return ready(data)
 
 
-def _stored_maps(file: Path, shape: Sequence[int], *, batch_size: int) -> Iterator[npt.NDArray[Any]]:
-    with pq.ParquetFile(file, page_checksum_verification=True) as maps:
-        for part in maps.iter_batches(batch_size, columns=[FEATURES_COLUMN]):
-            yield part.column(0).flatten().to_numpy().reshape(len(part), *shape)
+def _stored_numbers(file: Path, *, batch_size: int) -> Iterator[npt.NDArray[Any]]:
+    with pq.ParquetFile(file, page_checksum_verification=True) as stored:
+        for part in stored.iter_batches(batch_size, columns=[FEATURES_COLUMN]):
+            yield part.column(0).flatten().to_numpy().reshape(len(part), -1)
 
 
 def _write(
@@ -225,7 +245,7 @@ def _write(
     """Write a shard's features and label indices, one row group per batch."""
     writer, row = None, 0
     for images in batches:
-        features = np.asarray(trunk.predict_on_batch(images), np.float32).reshape(len(images), -1)  # (B, F)
+        features = np.asarray(trunk.predict_on_batch(images), np.float32)  # (B, N)
         features = features.astype(dtype)
         column = pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), features.shape[1])
         batch_labels = labels.slice(row, len(images)).cast(pa.list_(pa.int32()))

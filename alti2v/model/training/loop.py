@@ -203,7 +203,6 @@ class _Loop:
                 job,
                 epoch=epoch,
                 first=self._train_from,
-                shape=self._compiled.model.input.shape[1:],
                 skip_batches=skipped,
                 failure=failure,
             )

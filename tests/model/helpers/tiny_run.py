@@ -73,7 +73,7 @@ def random_model(
     )
 
 
-def write_run(path: Path, *, tags: tuple[Tag, ...] = TAGS, size: int = 32) -> Path:
+def write_run(path: Path, *, tags: tuple[Tag, ...] = TAGS, size: int = 32, head: Head = Head.POOLED) -> Path:
     """Write a run with a small dataset, `path / "dataset"`; return the run's directory."""
     from dataclasses import replace
 
@@ -82,6 +82,6 @@ def write_run(path: Path, *, tags: tuple[Tag, ...] = TAGS, size: int = 32) -> Pa
     dataset = write_dataset(
         path / "dataset", {"train": [square(i, size=size) for i in range(TRAINED)]}, size=size
     )
-    model = random_model(size=size, tags=tags, dataset=dataset)
+    model = random_model(size=size, tags=tags, dataset=dataset, head=head)
     save_model(path / "run" / MODEL_DIR, replace(model, plan_hash=read_manifest(dataset).plan_hash))
     return path / "run"

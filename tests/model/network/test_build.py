@@ -90,6 +90,25 @@ def test_trunk_is_vgg16_with_its_own_preprocessing(network: Any, weights_file: A
     np.testing.assert_allclose(trunk.predict_on_batch(images), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_levels_are_the_normalised_averages_of_two_blocks(weights_file: Any) -> None:
+    """The feature layer sees the fourth and the fifth block, each pooled, with mean 0 and variance 1."""
+    network = build_network(architecture(head=Head.LEVELS))
+    load_trunk(network, str(weights_file))
+    keras = backend.keras
+    reference = keras.applications.VGG16(include_top=False, weights=str(weights_file))
+    blocks = keras.Model(reference.input, [reference.get_layer(f"block{n}_pool").output for n in (4, 5)])
+    images = pictures()
+    expected = []
+    for maps in blocks.predict_on_batch(keras.applications.vgg16.preprocess_input(images.astype(np.float32))):
+        pooled = np.asarray(maps).mean(axis=(1, 2))
+        centred = pooled - pooled.mean(axis=1, keepdims=True)
+        expected.append(centred / np.sqrt(pooled.var(axis=1, keepdims=True) + 1e-3))
+
+    found = keras.Model(network.logits.input, network.logits.get_layer("pool").output).predict_on_batch(images)
+
+    np.testing.assert_allclose(found, np.concatenate(expected, axis=1), rtol=1e-3, atol=1e-3)
+
+
 def test_fresh_network_is_awake() -> None:
     """In a fresh network, features neither vanish nor explode over thirteen layers."""
     network = build_network(architecture(features=256, pixel_scale=UNIT_VARIANCE), seed=4)
@@ -214,18 +233,19 @@ def test_foreign_weights_do_not_fit(network: Any, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_standardised_start_gives_every_channel_mean_0_and_variance_1() -> None:
+@pytest.mark.parametrize("head", [Head.POOLED, Head.LEVELS])
+def test_a_standardised_start_gives_every_channel_mean_0_and_variance_1(head: Head) -> None:
     """The input of each ReLU has mean 0 and variance 1 on the pictures used to standardise it."""
     rng = np.random.default_rng(5)
     images = rng.integers(0, 256, (64, 32, 32, 3), np.uint8)
-    network = build_network(architecture(features=32, pixel_scale=UNIT_VARIANCE), seed=4)
+    network = build_network(architecture(head=head, features=32, pixel_scale=UNIT_VARIANCE), seed=4)
     standardise(network, images)
     ops = backend.keras.ops
-    x = ops.convert_to_tensor(images.astype(np.float32))
     checked = 0
     for layer in network.logits.layers[1:]:
         if layer.name in (*TRUNK_LAYERS, "features"):
             kernel, bias = layer.get_weights()
+            x = backend.keras.Model(network.logits.input, layer.input)(images, training=False)
             before = ops.conv(x, kernel, padding="same") if kernel.ndim == 4 else ops.matmul(x, kernel)
             before = np.asarray(before) + bias
             axes = tuple(range(before.ndim - 1))
@@ -233,7 +253,6 @@ def test_a_standardised_start_gives_every_channel_mean_0_and_variance_1() -> Non
 
             np.testing.assert_allclose(before.mean(axes), 0, atol=0.02)
             np.testing.assert_allclose(before.std(axes), 1, atol=0.02)
-        x = layer(x, training=False)
 
     assert checked == len(TRUNK_LAYERS) + 1
 

@@ -91,9 +91,12 @@ def test_parity(bundle: Any, format_: Any) -> None:
 
 
 @pytest.mark.tf
-def test_parity_with_the_originals_head_and_an_odd_size() -> None:
-    """Flattened features of 2 x 2 positions with batch normalisation, and a size that does not divide 448."""
-    other = random_model(size=72, head=Head.FLATTENED)
+@pytest.mark.parametrize("head", [Head.FLATTENED, Head.LEVELS])
+def test_parity_with_other_heads_and_an_odd_size(head: Head) -> None:
+    """Flattened features of 2 x 2 positions with batch normalisation, and two pooled blocks; a size that does
+    not divide 448.
+    """
+    other = random_model(size=72, head=head)
     for format_ in (Format.WD_EMBEDDING, Format.ONNX):
         model = onnx_of(other, format_)
 
