@@ -69,6 +69,17 @@ def test_defaults_are_the_librarys(command: str) -> None:
     assert defaults(command) == {name: fields.get(name) for name in defaults(command)}
 
 
+@pytest.mark.parametrize("command", sorted(CONFIGS))
+def test_switches_that_are_not_given_mean_the_librarys_default(command: str) -> None:
+    """A switch of three states, such as --head-start/--no-head-start, is not off when it is left out."""
+    fields = {field.name: field for config in CONFIGS[command] for field in dataclasses.fields(config)}
+    context = click.Context(cli.commands[command])
+    for option in cli.commands[command].params:
+        if isinstance(option, click.Option) and option.is_flag and option.name in fields:
+            value = option.type_cast_value(context, option.get_default(context))
+            assert value == fields[option.name].default, option.name
+
+
 def test_defaults_are_found() -> None:
     """The comparison above is of something."""
     assert sum(len(defaults(command)) for command in cli.commands) > 40

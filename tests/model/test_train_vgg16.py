@@ -90,8 +90,8 @@ def test_a_plan_measures_and_writes_nothing(dataset: Path, tmp_path: Path) -> No
 
     assert not (tmp_path / "run").exists()
     assert (planned.steps, planned.epochs) == (30, EPOCHS)
-    assert planned.parameters == 14_714_688 + 512 * 32 + 32 + 32 * 6 + 6
-    assert planned.learning == 512 * 32 + 32 + 32 * 6 + 6
+    assert planned.parameters == 14_714_688 + 1280 * 32 + 32 + 32 * 6 + 6
+    assert planned.learning == 1280 * 32 + 32 + 32 * 6 + 6
     assert planned.memory_bytes > 4 * planned.parameters
     rates = (planned.input_samples_per_s, planned.training_samples_per_s)
     assert planned.limited_by == ("input" if rates[0] < rates[1] else "training")

@@ -49,7 +49,7 @@ def test_parts_of_a_run_make_the_logit(run: Any, picture: Any) -> None:
         odds = features[0] @ kernel[:, output] + bias[output]
 
         assert heat.method is Method.ACTIVATION
-        assert heat.values.shape in ((2, 2), (4, 4))  # block 5 alone, or block 4, too
+        assert heat.values.shape in ((2, 2), (8, 8))  # of block 5, or of block 3
         assert heat.values.std() > 0
         assert heat.values.mean() + rest == pytest.approx(odds, abs=1e-4)
 
