@@ -173,7 +173,9 @@ def _planned(plan: TrainingEstimate) -> dict[str, str]:
 def _best(epoch: int, mean_ap: float | None, micro_f1: float | None) -> str:
     if mean_ap is None or micro_f1 is None:
         return f"epoch {epoch}, nothing to validate on"
-    return f"epoch {epoch}: validation mAP {mean_ap:.4f}, micro F1 {micro_f1:.4f}"
+    return (
+        f"{f'epoch {epoch}' if epoch else 'head start'}: validation mAP {mean_ap:.4f}, micro F1 {micro_f1:.4f}"
+    )
 
 
 @click.command("eval")

@@ -55,7 +55,7 @@ class TrainReport:
         tags: Number of outputs.
         loss: Mean loss of the last epoch.
         best_epoch: Epoch of the exported network: the one with the best mean average precision on the
-            validation split; the last one without such a split.
+            validation split, 0 for the head start; the last one without such a split.
         validation_map: Mean average precision of that network on the validation split; None without one.
         validation_micro_f1: Micro F1 of that network there, at `threshold`.
         threshold: Threshold at which precision equals recall on the validation split; None without one.

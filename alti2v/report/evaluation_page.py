@@ -141,7 +141,7 @@ _FACTS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "steps": ("steps", "{:,}".format),
     "patience": ("patience", lambda epochs: counted(epochs, "epoch")),
     "loss": ("training loss", small_figure),
-    "best_epoch": ("best epoch", "{:,}".format),
+    "best_epoch": ("best epoch", lambda epoch: f"{epoch:,}" if epoch else "0, the head start"),
     "validation_map": ("validation mAP", figure),
     "validation_micro_f1": ("validation micro F1", figure),
     "threshold": ("threshold", figure),

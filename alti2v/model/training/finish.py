@@ -57,7 +57,7 @@ def figures(
         "train_samples": job.train_samples,
         "tags": len(job.tags),
         "loss": position.log[-1]["loss"],
-        "best_epoch": position.best_epoch or epochs,
+        "best_epoch": epochs if position.best_map is None else position.best_epoch,
         "validation_map": None if validation is None else validation.mean_ap,
         "validation_micro_f1": None if validation is None else validation.micro_f1,
         "threshold": None if validation is None else validation.threshold,

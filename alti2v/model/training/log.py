@@ -18,11 +18,16 @@ def epoch_line(log: Sequence[Mapping[str, Any]], *, epochs: int) -> str:
     row = log[-1]
     parts = [f"epoch {row['epoch']}/{epochs}: loss {row['loss']:.4g}"]
     if row["val_map"] is not None:
-        parts.append(f"validation mAP {row['val_map']:.4f}, micro F1 {row['val_micro_f1']:.4f}")
+        parts.append(validation_figures(row["val_map"], row["val_micro_f1"]))
     parts.append(f"{row['samples_per_s']:,.1f} samples/s, input wait {row['input_wait']:.1%}")
     if row["epoch"] < epochs:
         parts.append(f"{(epochs - row['epoch']) * row['seconds'] / row['epoch']:,.0f} s left")
     return ", ".join(parts)
+
+
+def validation_figures(mean_ap: float, micro_f1: float) -> str:
+    """Return the figures of a validation in words."""
+    return f"validation mAP {mean_ap:.4f}, micro F1 {micro_f1:.4f}"
 
 
 def log_csv(log: Sequence[Mapping[str, float | int | None]]) -> bytes:

@@ -34,7 +34,7 @@ from alti2v.model.training.finish import figures, write_model
 from alti2v.model.training.frozen_head import train_frozen_head
 from alti2v.model.training.initial_weights import initialise_weights
 from alti2v.model.training.job import Job
-from alti2v.model.training.log import epoch_line, log_csv
+from alti2v.model.training.log import epoch_line, log_csv, validation_figures
 from alti2v.model.training.tensorboard import log_epoch
 from alti2v.model.training.validation import Validation, validate
 from alti2v.records import Progress, ProgressHook, Tag
@@ -78,6 +78,7 @@ def fit(job: Job, *, progress: ProgressHook, clock: Callable[[], float]) -> tupl
     if resumed is None:
         if job.recipe.head_start:
             train_frozen_head(job, network, progress=progress)
+            loop.validate_start()
         loop.save()  # from here on there is always a checkpoint to go back to
     validation = loop.run()
     if job.processes.is_first:
@@ -136,6 +137,14 @@ class _Loop:
             if len(position.log) == job.recipe.epochs or self._is_patience_over() or self._is_save_due():
                 self.save()
         return self._restore_best(validation)
+
+    def validate_start(self) -> None:
+        """Validate the network before the first epoch, which may remain the best one."""
+        validation = validate(self._job, self._compiled.network)
+        self._keep_if_best(-1, validation)
+        if validation is not None and validation.mean_ap is not None:
+            line = f"before the first epoch: {validation_figures(validation.mean_ap, validation.micro_f1)}"
+            self._progress(Progress(stage="head", done=1, total=1, unit="network", milestone=line))
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -317,10 +326,11 @@ class _Loop:
         """Restore the best network that was validated, and return its validation."""
         job, position, network = self._job, self._position, self._compiled.network
         is_averaging = job.recipe.ema is not None
-        if last is not None and position.best_epoch in (0, len(position.log)) and not is_averaging:
+        is_last = position.best_map is None or position.best_epoch == len(position.log)
+        if last is not None and is_last and not is_averaging:
             return last
         directory, variables = job.run / CHECKPOINTS_DIR, network.logits.variables
-        has_best = position.best_epoch > 0 and load_best(directory, variables)
+        has_best = position.best_map is not None and load_best(directory, variables)
         if not has_best and is_averaging:
             self._compiled.take_average()
         return validate(job, network)

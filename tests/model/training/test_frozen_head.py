@@ -96,6 +96,25 @@ def test_training_starts_from_the_head_that_the_report_shows(run: Path) -> None:
     assert found.frozen_head.squared_error == pytest.approx(found.result.overall.model.squared_error, abs=1e-5)
 
 
+def test_a_training_that_only_becomes_worse_ends_with_its_head_start(
+    dataset: Path, weights: str, tmp_path: Path
+) -> None:
+    """The network before the first epoch is validated, too, and kept if no epoch is better."""
+    lines: list[Progress] = []
+    report = train(
+        config(dataset, tmp_path / "run", weights=weights, learning_rate=1e-2, epochs=2), progress=lines.append
+    )
+    head, network = read_frozen_head(tmp_path / "run", tags=6), load_model(tmp_path / "run").network
+
+    assert head is not None
+    assert report.best_epoch == 0
+    assert report.validation_map is not None
+    assert any(
+        f"before the first epoch: validation mAP {report.validation_map:.4f}" in x.milestone for x in lines
+    )
+    np.testing.assert_array_equal(network.get_layer("logits").kernel, head.logits_kernel)
+
+
 @pytest.mark.slow
 def test_the_head_has_learnt(dataset: Path, weights: str, run: Path, tmp_path: Path) -> None:
     """A head start removes squared error, which one step at a rate of next to nothing cannot."""
