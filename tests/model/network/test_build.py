@@ -90,13 +90,13 @@ def test_trunk_is_vgg16_with_its_own_preprocessing(network: Any, weights_file: A
     np.testing.assert_allclose(trunk.predict_on_batch(images), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_levels_are_the_normalised_averages_of_two_blocks(weights_file: Any) -> None:
-    """The feature layer sees the fourth and the fifth block, each pooled, with mean 0 and variance 1."""
+def test_levels_are_the_normalised_averages_of_three_blocks(weights_file: Any) -> None:
+    """The feature layer sees the last three blocks, each pooled, with mean 0 and variance 1."""
     network = build_network(architecture(head=Head.LEVELS))
     load_trunk(network, str(weights_file))
     keras = backend.keras
     reference = keras.applications.VGG16(include_top=False, weights=str(weights_file))
-    blocks = keras.Model(reference.input, [reference.get_layer(f"block{n}_pool").output for n in (4, 5)])
+    blocks = keras.Model(reference.input, [reference.get_layer(f"block{n}_pool").output for n in (3, 4, 5)])
     images = pictures()
     expected = []
     for maps in blocks.predict_on_batch(keras.applications.vgg16.preprocess_input(images.astype(np.float32))):
