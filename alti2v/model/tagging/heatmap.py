@@ -115,8 +115,9 @@ def class_activation(head: GapHead, picture: Uint8Array, output: int) -> Float32
 def _enlarged(parts: Float32Array, shape: tuple[int, ...]) -> Float32Array:
     """Enlarge a map without changing its mean."""
     rows, columns = (np.arange(side) * own // side for side, own in zip(shape, parts.shape, strict=True))
-    larger = parts[np.ix_(rows, columns)]
-    return larger - larger.mean() + parts.mean()
+    larger: Float32Array = parts[np.ix_(rows, columns)]
+    larger += parts.mean() - larger.mean()
+    return larger
 
 
 def occlusion(
