@@ -21,6 +21,7 @@ DISTRIBUTIONS = {
     "faiss": "faiss-cpu",
     "huggingface_hub": "huggingface-hub",
     "sklearn": "scikit-learn",
+    "zlib_ng": "zlib-ng",
 }
 # Loaded by name: onnx and onnxruntime in alti2v.model.onnx.runtime, s3fs by fsspec for s3:// URLs.
 LOADED_BY_NAME = {"onnx", "onnxruntime", "s3fs"}
