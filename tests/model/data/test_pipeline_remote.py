@@ -143,7 +143,9 @@ def test_other_bytes_behind_the_url_are_never_read(tmp_path: Path, local: Any, r
     put(remote, shard.name.data, bytes(shard.bytes))
     dataset = open_dataset(URL, settings(tmp_path, local))
 
-    with pytest.raises(DamagedError, match=f"{shard.name.data} differs from the manifest .*{shard.sha256[:12]}"):
+    with pytest.raises(
+        DamagedError, match=f"{shard.name.data} differs from the manifest .*{shard.sha256[:12]}"
+    ):
         epoch(dataset)
     assert f"{shard.name}.tar" not in tars(dataset)
 
@@ -248,5 +250,7 @@ def test_other_bytes_are_named_before_training(tmp_path: Path) -> None:
     content = bytearray(tar.read_bytes())
     content[len(content) // 2] ^= 1
     tar.write_bytes(content)
-    with pytest.raises(DamagedError, match=f"{tar.name} differs from the manifest .*instead of {shards[1].sha256[:12]}"):
+    with pytest.raises(
+        DamagedError, match=f"{tar.name} differs from the manifest .*instead of {shards[1].sha256[:12]}"
+    ):
         check_contents(dataset, shards, remembered=tmp_path / "checked.json")
