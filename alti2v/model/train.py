@@ -16,6 +16,7 @@ from alti2v.dataset.check.checksums import check_contents, check_shards
 from alti2v.dataset.manifest import Manifest, read_manifest, read_vocabulary
 from alti2v.errors import DataError, UsageError
 from alti2v.model.network.build import MIN_SIZE
+from alti2v.model.network.cut import is_cut
 from alti2v.model.options.training import TrainConfig
 from alti2v.model.recipes import HEAD_ONLY, RECIPES
 from alti2v.model.saved_model import read_training
@@ -28,7 +29,7 @@ from alti2v.model.training.estimate import (
     estimate_training,
     measure_rates,
 )
-from alti2v.model.training.feature_cache import is_cut, require_storable
+from alti2v.model.training.feature_cache import require_storable
 from alti2v.model.training.initial_weights import require_initial_weights
 from alti2v.model.training.job import Job, RunSettings
 from alti2v.model.training.loop import fit

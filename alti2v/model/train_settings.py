@@ -10,10 +10,10 @@ from alti2v.dataset.versions.lineage import removed_since
 from alti2v.errors import DamagedError, UsageError
 from alti2v.model.budget import Rates, Samples, plan_for_budget
 from alti2v.model.network.build import LEVELS
+from alti2v.model.network.cut import is_cut
 from alti2v.model.network.precision import choose_precision
 from alti2v.model.options.training import TrainConfig
 from alti2v.model.recipes import HEAD_ONLY, NO_AUGMENTATION, RECIPES, Head, Loss, Recipe
-from alti2v.model.training.feature_cache import is_cut
 from alti2v.model.training.frozen_head import head_epochs
 from alti2v.model.training.job import RECIPE_OPTIONS, RunSettings
 from alti2v.numerals import counted

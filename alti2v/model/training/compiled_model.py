@@ -22,10 +22,10 @@ from alti2v.model.network.build import (
     freeze_before,
     set_prior,
 )
+from alti2v.model.network.cut import cut, is_cut
 from alti2v.model.network.losses import loss_of, positive_weights
 from alti2v.model.recipes import NO_AUGMENTATION
 from alti2v.model.saved_model import read_architecture
-from alti2v.model.training.feature_cache import cut, is_cut
 from alti2v.model.training.job import Job, Phase
 
 _COSINE_FLOOR = 0.01  # final learning rate as a share of the peak (JAX-CV: cosine to 1 %)

@@ -21,8 +21,9 @@ from alti2v.model.data.pipeline import training_batches
 from alti2v.model.data.read_errors import reading_errors
 from alti2v.model.data.shards import ReadFailure
 from alti2v.model.network.build import Network, freeze_before
+from alti2v.model.network.cut import CutNetwork, cut
 from alti2v.model.training.compiled_model import build_for, prepare
-from alti2v.model.training.feature_cache import CutNetwork, cut, is_storable
+from alti2v.model.training.feature_cache import is_storable
 from alti2v.model.training.frozen_head import compile_head, head_epochs
 from alti2v.model.training.job import Job
 

@@ -7,9 +7,7 @@ pooled and float32; feature maps in front of a block that learns are float16.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +24,9 @@ from alti2v.model.data.pipeline import drop_padding, multi_hot, ready, shard_pic
 from alti2v.model.data.shards import SHARDS_IN_FLIGHT, ReadFailure, epoch_order, open_source, row_order
 from alti2v.model.evaluation.frozen_head import FEATURES_COLUMN
 from alti2v.model.network.backbones import PLAIN
-from alti2v.model.network.build import LEVELS, NORMALISE, POOL, Network
-from alti2v.model.recipes import HEAD_ONLY, Head
+from alti2v.model.network.build import Network
+from alti2v.model.network.cut import between, cut
+from alti2v.model.recipes import HEAD_ONLY
 from alti2v.model.training.job import Job
 from alti2v.records import Progress, ProgressHook
 from alti2v.storage.columns import METADATA
@@ -38,67 +37,6 @@ from alti2v.storage.table import read_table
 # Four shards are in memory at a time, and as many are being read.
 _MOST_SHARD_BYTES = 1_000_000_000
 _CHANNELS = (3, 64, 128, 256, 512)  # of the maps in front of VGG's five blocks
-
-
-@dataclass(frozen=True, slots=True)
-class CutNetwork:
-    """A network cut in two.
-
-    Attributes:
-        trunk: Frozen part (keras.Model), pictures -> (B, N) numbers: the feature map at the cut, flattened, and
-            the levels that were pooled before it; behind the backbone, the input of the feature layer.
-        head: Part that learns (keras.Model), these numbers -> logits, over the network's own layers.
-    """
-
-    trunk: Any
-    head: Any
-
-
-def cut(network: Network, first: str = HEAD_ONLY) -> CutNetwork:
-    """Cut a network in front of the first layer of a block of a plain backbone, or of the feature layer."""
-    head = _continued(network, first, network.logits.output)
-    head.dtype_policy = network.logits.dtype_policy  # tells Keras whether to scale the loss
-    return CutNetwork(
-        trunk=backend.keras.Model(network.logits.input, _flat(_border(network, first))), head=head
-    )
-
-
-def _border(network: Network, first: str) -> list[Any]:  # KerasTensors
-    """Return the outputs from which the layers behind a cut can be computed."""
-    if first == HEAD_ONLY:
-        name = "flatten" if network.architecture.head is Head.FLATTENED else POOL
-        return [network.logits.get_layer(name).output]
-    layers = [layer.name for layer in network.trunk.layers]
-    maps = network.trunk.get_layer(first).input
-    pooled = LEVELS[network.architecture.backbone] if network.architecture.head is Head.LEVELS else ()
-    # The level of the last map is computed from the map.
-    before = [name for name in pooled if layers.index(name) < layers.index(first) - 1]
-    return [maps, *(network.logits.get_layer(f"{NORMALISE}_{name}").output for name in before)]
-
-
-def _flat(tensors: Sequence[Any]) -> Any:  # noqa: ANN401 - KerasTensors -> KerasTensor (B, N)
-    layers = backend.keras.layers
-    flat = [layers.Flatten()(tensor) for tensor in tensors]
-    return flat[0] if len(flat) == 1 else layers.Concatenate()(flat)
-
-
-def _continued(network: Network, first: str, output: Any) -> Any:  # noqa: ANN401 - KerasTensor -> keras.Model
-    """Make a model from the numbers at a cut to an output of the network behind it."""
-    keras = backend.keras
-    border = _border(network, first)
-    shapes = [tensor.shape[1:] for tensor in border]
-    ends = np.cumsum([math.prod(shape) for shape in shapes]).tolist()
-    numbers = keras.Input((ends[-1],), dtype=border[0].dtype)
-    parts = [
-        keras.layers.Reshape(shape)(numbers[:, end - math.prod(shape) : end])
-        for shape, end in zip(shapes, ends, strict=True)
-    ]
-    return keras.Model(numbers, keras.Model(border, output)(parts))
-
-
-def is_cut(train_from: str) -> bool:
-    """Return whether `train_from` freezes layers whose output can be stored."""
-    return train_from == HEAD_ONLY or (train_from.endswith("_conv1") and train_from != "block1_conv1")
 
 
 def require_storable(job: Job, first: str) -> None:
@@ -167,7 +105,7 @@ def compute_features(
             stored = None if maps is None else _file(job, shard, maps)
             if maps is not None and stored is not None and _is_whole(stored, rows=shard.samples):
                 batches = _stored_numbers(stored, batch_size=job.recipe.batch_size)
-                model = _continued(network, maps, _flat(_border(network, first)))
+                model = between(network, maps, first)
             else:
                 batches = shard_pictures(source, shard, batch_size=job.recipe.batch_size)
                 model = trunk

@@ -15,9 +15,10 @@ from alti2v.model.data.read_errors import reading_errors
 from alti2v.model.data.shards import ReadFailure
 from alti2v.model.evaluation.frozen_head import FrozenHead, write_frozen_head
 from alti2v.model.network.build import Network
+from alti2v.model.network.cut import cut
 from alti2v.model.network.losses import loss_of
 from alti2v.model.training.compiled_model import jit_compile
-from alti2v.model.training.feature_cache import cached_batches, compute_features, cut
+from alti2v.model.training.feature_cache import cached_batches, compute_features
 from alti2v.model.training.job import Job
 from alti2v.records import Progress, ProgressHook
 from alti2v.storage.layout import SPLITS
