@@ -34,6 +34,7 @@ from benchmarks.support.dataset_tables import DROPPED
 from benchmarks.support.processes import peak_rss_mb
 from alti2v.dataset import remove, stats
 from alti2v.dataset.check.verify import verify_dataset
+from alti2v.dataset.explore.counts import COLUMNS
 from alti2v.dataset.explore.duplicate_groups import batches
 from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.dataset.versions.publish import incomplete
@@ -51,8 +52,7 @@ elif job == "open":
     read_vocabulary(dataset)
     incomplete(dataset, manifest.shards)
 else:
-    columns = (*stats._FACTS, *stats._TAG_COLUMNS)
-    for _ in batches(dataset, read_manifest(dataset), columns):
+    for _ in batches(dataset, read_manifest(dataset), COLUMNS):
         pass
 seconds = time.perf_counter() - begun_s
 print(json.dumps([seconds, time.process_time() - begun_cpu_s, peak_rss_mb()]))
