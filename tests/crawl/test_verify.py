@@ -13,8 +13,9 @@ import pytest
 from alti2v.crawl.crawler import CrawlConfig, CrawlReport, crawl_board
 from alti2v.crawl.http.retry import RetryPolicy
 from alti2v.crawl.status import store_status
+from alti2v.crawl.store import rebuild
 from alti2v.crawl.verify import verify_store
-from alti2v.errors import DamagedError, UsageError
+from alti2v.errors import DamagedError, StorageError, UsageError
 from alti2v.storage.directory import exclusive
 from alti2v.storage.layout import CRAWL_LOCK_FILE
 from tests.crawl.helpers.scripted_board import ScriptedBoard
@@ -183,6 +184,21 @@ def test_f38_a_ledger_is_rebuilt_from_the_files(
     assert healed.complete
     assert verify_store(store).findings == ()
     assert len(before) > 0
+
+
+def test_a_full_disk_ends_a_repair_and_leaves_the_ledger(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger without the posts that did not fit would be taken for the whole store."""
+    riddle_ledger(store)
+    before = (store / "crawl.sqlite").read_bytes()
+
+    def full(*_: object) -> None:
+        raise StorageError("cannot write crawl.sqlite: database or disk is full: make room")
+
+    monkeypatch.setattr(rebuild, "_add_rows", full)
+    with pytest.raises(StorageError, match="make room"):
+        verify_store(store, repair=True)
+
+    assert (store / "crawl.sqlite").read_bytes() == before
 
 
 def test_without_ledger_and_tables_the_pictures_are_adopted(store: Path, site: ScriptedBoard) -> None:

@@ -21,7 +21,7 @@ from alti2v.crawl.store.post_json import Stored, TarLocation
 from alti2v.crawl.store.tables import GROWING_TABLES
 from alti2v.crawl.store.tar_scan import WholePicture, scan
 from alti2v.crawl.store.writer import append_pair, stored_outcome
-from alti2v.errors import Alti2vError, DamagedError
+from alti2v.errors import DamagedError
 from alti2v.records import Category, Post, Span, Status, Tag
 from alti2v.storage.columns import POSTS, STORE_TAGS
 from alti2v.storage.layout import IMAGES_DIR, LEDGER_FILE, STORE_FILE, TAGS_FILE, images_tar, number_in
@@ -47,10 +47,18 @@ def rebuild_ledger(store: Path) -> None:
     """Replace the ledger by one made from the tables; the next listing starts from the newest post.
 
     The caller compares the tar files with it afterwards.
+
+    Raises:
+        StorageError: The disk is full, for example; the ledger stays as it is.
     """
-    for suffix in ("-wal", "-shm"):
-        (store / f"{LEDGER_FILE}{suffix}").unlink(missing_ok=True)
-    publish(store / LEDGER_FILE, lambda temporary: _fill(store, temporary))
+
+    def write(temporary: Path) -> None:
+        _fill(store, temporary)
+        # SQLite would apply the old one's to the new ledger.
+        for suffix in ("-wal", "-shm"):
+            (store / f"{LEDGER_FILE}{suffix}").unlink(missing_ok=True)
+
+    publish(store / LEDGER_FILE, write)
 
 
 def _fill(store: Path, path: Path) -> None:
@@ -58,13 +66,13 @@ def _fill(store: Path, path: Path) -> None:
 
     with Ledger(path) as ledger:
         for part in post_tables(store):
-            with contextlib.suppress(Alti2vError):  # a damaged part: the next crawl lists its posts again
+            with contextlib.suppress(DamagedError):  # a damaged part: the next crawl lists its posts again
                 for batch in read_table(part, POSTS).to_batches(max_chunksize=5_000):
                     _add_rows(ledger, batch.to_pylist())
-        with contextlib.suppress(Alti2vError, FileNotFoundError):
+        with contextlib.suppress(DamagedError, FileNotFoundError):
             _add_tags(ledger, read_table(store / TAGS_FILE, STORE_TAGS).to_pylist())
         for table in GROWING_TABLES:
-            with contextlib.suppress(Alti2vError, FileNotFoundError):
+            with contextlib.suppress(DamagedError, FileNotFoundError):
                 rows = read_table(store / table.file, table.columns).to_pylist()
                 with ledger.transaction():
                     for row in rows:
