@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -126,8 +127,13 @@ def train(
             settings = resolve_settings(config, manifest, devices=processes.devices)
         finished = read_training(config.run)
         if finished is not None and _is_done(finished, epochs=settings.recipe.epochs, patience=config.patience):
+            line = "this training is finished: more --epochs continue it, another RUN starts a new one"
+            progress(Progress(stage="start", done=1, total=1, unit="network", milestone=line))
             return TrainReport.from_training(config, finished, resumed_from_step=finished["steps"])
         if config.budget is not None and kind_of(config.run) is not DirectoryKind.RUN:
+            # At once: compiling the network and its first steps can take minutes on a busy machine.
+            line = f"measuring this machine, to plan a training of {config.budget:g} minutes"
+            progress(Progress(stage="budget", done=0, total=1, unit="plan", milestone=line))
             settings, line = request.planned_for_budget(settings, clock)
             progress(Progress(stage="budget", done=1, total=1, unit="plan", milestone=line))
         job = request.job(settings)
@@ -209,6 +215,8 @@ class _Request:
             Alti2vError: As `train`.
         """
         assert self.config.budget is not None
+        if not math.isfinite(self.config.budget):
+            raise UsageError(f"--budget {self.config.budget} is no time: give a number of minutes")
         begun_s, seconds = clock(), 60 * self.config.budget
         rates = measure_rates(self.job(settings))
         return within_budget(settings, self.manifest, rates, seconds=seconds, measured_s=clock() - begun_s)

@@ -74,8 +74,11 @@ def _resolve_recipe(config: TrainConfig, begun: RunSettings | None) -> Recipe:
         given["backbone"] = config.backbone.lower()
     if config.loss is not None:
         given["loss"] = Loss(config.loss)
-    inherited = {} if begun is None else {name: getattr(begun.recipe, name) for name in RECIPE_OPTIONS}
-    recipe = replace(RECIPES[config.recipe], **inherited | given)
+    recipe = RECIPES[config.recipe] if begun is None or begun.recipe_name != config.recipe else begun.recipe
+    try:
+        recipe = replace(recipe, **given)
+    except ValueError as exc:
+        raise UsageError(f"{exc}: give another value") from exc
     if recipe.head is Head.LEVELS and recipe.backbone not in LEVELS:
         return replace(recipe, head=Head.POOLED)
     return recipe
@@ -128,8 +131,11 @@ def within_budget(
     )
     start = f"head on stored features, {found.head_s / 60:.1f} min; " if recipe.head_start else ""
     if found.train_from != HEAD_ONLY:
-        on = " on stored maps" if found.is_stored else ""
-        words = f"{found.epochs:,} epochs from {found.train_from} on{on}, {found.epochs_s / 60:.1f} min"
+        stored = ", from stored feature maps" if found.is_stored else ""
+        words = (
+            f"{counted(found.epochs, 'epoch')} of the layers from {found.train_from} on{stored}, "
+            f"{found.epochs_s / 60:.1f} min"
+        )
         recipe = replace(recipe, train_from=found.train_from, epochs=found.epochs)
         if found.is_stored:
             recipe = replace(recipe, augmentation=NO_AUGMENTATION)

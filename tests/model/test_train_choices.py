@@ -20,8 +20,8 @@ from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.model.data.pipeline import ids_of_batch
 from alti2v.model.evaluation.thresholds import read_thresholds
 from alti2v.model.network.build import build_network
-from alti2v.model.recipes import MODERN, NO_AUGMENTATION, RECIPES
-from alti2v.model.saved_model import load_model
+from alti2v.model.recipes import MODERN, NO_AUGMENTATION, RECIPES, Head
+from alti2v.model.saved_model import load_model, read_architecture
 from alti2v.model.train import TrainConfig, plan, train
 from alti2v.model.training import estimate
 from alti2v.model.training.estimate import (
@@ -409,3 +409,32 @@ def test_caching_features_needs_a_frozen_backbone(dataset: Path, tmp_path: Path)
     """--cache-features is refused if the backbone is never frozen."""
     with pytest.raises(UsageError, match="--train-from head, or --frozen-epochs"):
         train(config(dataset, tmp_path / "run", cache_features=True))
+
+
+def test_a_run_goes_on_with_the_recipe_that_it_began_with(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later version of the program may have another recipe of that name; the run keeps its own."""
+    monkeypatch.setitem(RECIPES, "modern", replace(TINY, head=Head.POOLED))
+    train(config(dataset, tmp_path / "run", epochs=1))
+    monkeypatch.setitem(RECIPES, "modern", TINY)
+    report = train(config(dataset, tmp_path / "run", epochs=2))
+
+    assert report.resumed_from_step == 2
+    assert read_architecture(tmp_path / "run").head is Head.POOLED
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"train_from": "block9_conv1", "backbone": "vgg16", "cache_features": True}, "frozen layers"),
+        ({"learning_rate": float("inf")}, "learning_rate inf"),
+        ({"budget": float("inf")}, "--budget inf"),
+    ],
+)
+def test_values_that_are_none_are_refused_in_one_line(
+    dataset: Path, tmp_path: Path, fields: Any, words: str
+) -> None:
+    """Layers of no VGG, and infinite times and rates."""
+    with pytest.raises(UsageError, match=words):
+        train(config(dataset, tmp_path / "run", **fields))

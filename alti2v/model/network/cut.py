@@ -76,4 +76,4 @@ def _continued(network: Network, first: str, output: Any) -> Any:  # noqa: ANN40
 
 def is_cut(train_from: str) -> bool:
     """Return whether `train_from` freezes layers whose output can be stored."""
-    return train_from == HEAD_ONLY or (train_from.endswith("_conv1") and train_from != "block1_conv1")
+    return train_from in (HEAD_ONLY, *(f"block{number}_conv1" for number in range(2, 6)))

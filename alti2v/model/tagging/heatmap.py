@@ -196,10 +196,17 @@ def onnx_head(file: Path, takes: ModelInput) -> GapHead | None:
         return None
     if any(numbers[name].data_location == onnx.TensorProto.EXTERNAL for name in names):
         return None  # the writer keeps all numbers in the file
+    units = numbers["features/bias"].dims
+    if any(numbers[name].data_type != onnx.TensorProto.FLOAT for name in names) or not (
+        [*numbers["features/kernel"].dims][1:] == [*units] == [*numbers["logits/kernel"].dims][:1]
+    ):
+        return None  # not of the writer, whatever the file says
     features_kernel, features_bias, logits_kernel = (
         onnx.numpy_helper.to_array(numbers[name]).astype(np.float32) for name in names
     )
     epsilons = [onnx.numpy_helper.to_array(numbers[name]) for name in numbers if name.endswith("/epsilon")]
+    if len(places) > 1 and not epsilons:
+        return None
     del model.graph.output[:]
     for place in places:
         model.graph.output.append(onnx.helper.make_tensor_value_info(place, onnx.TensorProto.FLOAT, None))
@@ -224,7 +231,9 @@ def _pooled_maps(graph: Any) -> list[str]:  # noqa: ANN401 - onnx.GraphProto
     flatten = [node for node in graph.node if node.op_type == "Flatten"]
     if len(flatten) != 1:
         return []
-    last = made_by[flatten[0].input[0]]
+    last = made_by.get(flatten[0].input[0])
+    if last is None:
+        return []
     maps = []
     for name in last.input if last.op_type == "Concat" else flatten[0].input:
         node = made_by.get(name)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
 from alti2v.dataset.manifest import Manifest
 from alti2v.model.options.choices import PRECISIONS
-from alti2v.model.recipes import HEAD_ONLY, RECIPES, Loss, Recipe, parse_augmentation
+from alti2v.model.recipes import HEAD_ONLY, RECIPES, Head, Loss, Recipe, parse_augmentation
 from alti2v.model.training.distributed import SINGLE_PROCESS, ProcessGroup
 from alti2v.records import Tag
 from alti2v.storage.documents import from_json
@@ -60,7 +59,7 @@ class RunSettings:
             "seed": self.seed,
             "cache_features": self.cache_features,
             **{name: value for name, value in _recipe_json(self.recipe).items() if name in RECIPE_OPTIONS},
-            "recipe_settings": _recipe_json(RECIPES[self.recipe_name]),
+            "recipe_settings": _recipe_json(self.recipe),
         }
 
     @classmethod
@@ -71,19 +70,20 @@ class RunSettings:
             KeyError: A field is missing.
             TypeError, ValueError, UsageError: A field has a value that no version wrote.
         """
-        base = RECIPES[fields["recipe"]]
-        others = {field.name: getattr(base, field.name) for field in dataclass_fields(base)}
-        options = {name: fields[name] for name in RECIPE_OPTIONS}
+        if fields["recipe"] not in RECIPES:
+            raise ValueError(f"recipe {fields['recipe']!r:.60}")
+        # What the recipe of that name was when the run was started: it may have changed since.
+        recipe = {**fields["recipe_settings"], **{name: fields[name] for name in RECIPE_OPTIONS}}
         known = {
-            **{name: value for name, value in others.items() if name not in RECIPE_OPTIONS},
-            "loss": Loss(options["loss"]),
-            "augmentation": parse_augmentation(options["augmentation"]),
+            "head": Head(recipe["head"]),
+            "loss": Loss(recipe["loss"]),
+            "augmentation": parse_augmentation(recipe["augmentation"]),
         }
         names = ("dataset", "plan_hash", "weights", "start", "precision", "seed", "cache_features")
         settings = from_json(
             cls,
             {**{name: fields[name] for name in names}, "recipe_name": fields["recipe"], "recipe": None},
-            recipe=from_json(Recipe, {**others, **options}, **known),
+            recipe=from_json(Recipe, recipe, **known),
         )
         if settings.precision not in PRECISIONS or settings.seed < 0:
             raise ValueError(f"precision {settings.precision!r:.60}, seed {settings.seed}")

@@ -290,8 +290,9 @@ def test_a_budget_is_planned_once(
     assert (settings["train_from"], settings["epochs"], settings["head_start"]) == expected
     assert (estimate.train_from, estimate.epochs) == expected[:2]  # --plan shows the same
     said = [one.milestone for one in lines if one.stage == "budget"]
-    assert len(said) == 1
-    assert ("nothing else" in said[0]) is (expected[0] == "head")
+    assert len(said) == 2
+    assert "measuring this machine" in said[0]
+    assert ("nothing else" in said[1]) is (expected[0] == "head")
     monkeypatch.delattr(train_module, "measure_rates")  # the run has its plan
     assert train(options).epochs == expected[1]
 
