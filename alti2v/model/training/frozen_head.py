@@ -30,7 +30,7 @@ _SAMPLES = 200_000
 _LEARNING_RATE = 1e-3
 _FLOOR = 0.01  # final learning rate as a share of the first
 _WEIGHT_DECAY = 5e-3  # as in the recipe `modern`
-_BATCH_SIZE = 128
+HEAD_BATCH_SIZE = 128
 
 
 def head_epochs(train_samples: int) -> int:
@@ -56,12 +56,12 @@ def train_frozen_head(job: Job, network: Network, *, progress: ProgressHook) -> 
     computed, _ = compute_features(job, network, maps=maps, splits=splits, progress=progress)
     model = cut(network).head
     epochs = head_epochs(job.train_samples)
-    compile_head(model, job, steps=epochs * -(-job.train_samples // _BATCH_SIZE))
+    compile_head(model, job, steps=epochs * -(-job.train_samples // HEAD_BATCH_SIZE))
     loss = 0.0
     for epoch in range(epochs):
         failure = ReadFailure()
         with reading_errors(job.dataset, split="train", failure=failure):
-            batches = cached_batches(job, epoch=epoch, batch_size=_BATCH_SIZE, failure=failure)
+            batches = cached_batches(job, epoch=epoch, batch_size=HEAD_BATCH_SIZE, failure=failure)
             loss = float(model.fit(batches, epochs=1, verbose=0, shuffle=False).history["loss"][-1])
         progress(
             Progress(stage="head", done=epoch + 1, total=epochs, unit="epochs", counts={"loss": round(loss, 4)})

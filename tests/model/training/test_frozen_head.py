@@ -43,7 +43,7 @@ def small_recipe() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RECIPES, "modern", tiny)
         patch.setattr(frozen_head, "_MOST_EPOCHS", 6)
-        patch.setattr(frozen_head, "_BATCH_SIZE", 8)
+        patch.setattr(frozen_head, "HEAD_BATCH_SIZE", 8)
         patch.setattr(frozen_head, "_LEARNING_RATE", 0.02)  # for 18 steps
         yield
 
