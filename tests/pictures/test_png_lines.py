@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import random
 import struct
 import zlib
@@ -10,7 +9,7 @@ import zlib
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import Image
 
 from alti2v.pictures.formats.png import SIGNATURE, chunk, chunks
 from alti2v.pictures.png_lines import decode_quickly
@@ -18,6 +17,7 @@ from tests.dataset.helpers.golden_pictures import GOLDEN
 from tests.dataset.helpers.tiny_store import drawing, encoded
 from tests.pictures.helpers.corpus import KINDS, decoded_of
 from tests.pictures.helpers.files import png_file, with_chunk
+from tests.pictures.helpers.pillow import by_pillow, opened
 
 # Samples of a pixel by colour type, and bits of a sample, of the pictures that are decoded quickly.
 QUICK = [
@@ -43,28 +43,12 @@ LEFT = {
 }
 
 
-def opened(content: bytes) -> ImageFile.ImageFile:
-    image = Image.open(io.BytesIO(content), formats=("PNG",))
-    assert isinstance(image, ImageFile.ImageFile)
-    return image
-
-
 def quick(content: bytes) -> Image.Image | None:
     """The picture with lines that were given to Pillow; None if they were left to it."""
-    image = opened(content)
+    image = opened(content, "PNG")
     if not decode_quickly(image, content):
         return None
     image.load()
-    return image
-
-
-def slow(content: bytes) -> Image.Image | None:
-    """What Pillow alone makes of it; None if it refuses."""
-    try:
-        image = opened(content)
-        image.load()
-    except Exception:  # noqa: BLE001 - decoders raise nearly anything
-        return None
     return image
 
 
@@ -100,7 +84,7 @@ def files(draw: st.DrawFn) -> bytes:
 @given(content=files())
 def test_a_sound_file_is_what_pillow_decodes(content: bytes) -> None:
     """Mode, pixels, palette and notes, of every kind, filter, size and compression."""
-    assert facts(quick(content)) == facts(slow(content))
+    assert facts(quick(content)) == facts(by_pillow(content, "PNG"))
 
 
 @settings(max_examples=300, deadline=None)
@@ -118,7 +102,7 @@ def test_what_is_damaged_is_left_to_pillow(content: bytes, rng: random.Random) -
     found = quick(damaged)
 
     # A bit that only fills up a byte of the data may be another.
-    assert found is None or facts(found) == facts(slow(content)) == facts(slow(damaged))
+    assert found is None or facts(found) == facts(by_pillow(content, "PNG")) == facts(by_pillow(damaged, "PNG"))
 
 
 def ordinary() -> dict[str, bytes]:
@@ -135,7 +119,7 @@ def test_ordinary_pictures_are_what_pillow_decodes() -> None:
 
     assert {name for name, image in found.items() if image is None} == LEFT
     for name in pictures.keys() - LEFT:
-        assert facts(found[name]) == facts(slow(pictures[name])), name
+        assert facts(found[name]) == facts(by_pillow(pictures[name], "PNG")), name
 
 
 def idats(content: bytes, *between: bytes) -> bytes:

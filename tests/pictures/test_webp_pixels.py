@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-import io
 import random
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import Image
 
 from alti2v.pictures.webp_pixels import still_pixels
 from tests.dataset.helpers.tiny_store import drawing, encoded
 from tests.pictures.helpers.corpus import cut, decoded_of, flipped
 from tests.pictures.helpers.files import WIDE_GAMUT, matrix_profile
-
-
-def opened(content: bytes) -> ImageFile.ImageFile:
-    image = Image.open(io.BytesIO(content), formats=("WEBP",))
-    assert isinstance(image, ImageFile.ImageFile)
-    return image
+from tests.pictures.helpers.pillow import by_pillow, opened
 
 
 def quick(content: bytes) -> Image.Image | None:
     """The picture as it is decoded without Pillow; None if it is left to Pillow, or Pillow does not open it."""
     try:
-        image = opened(content)
+        image = opened(content, "WEBP")
     except Exception:  # noqa: BLE001 - decoders raise nearly anything
         return None
     return still_pixels(image, content)
-
-
-def slow(content: bytes) -> Image.Image | None:
-    """What Pillow alone makes of it; None if it refuses."""
-    try:
-        image = opened(content)
-        image.load()
-    except Exception:  # noqa: BLE001 - decoders raise nearly anything
-        return None
-    return image
 
 
 def facts(image: Image.Image | None) -> object:
@@ -70,7 +54,7 @@ def files(draw: st.DrawFn) -> bytes:
 @given(content=files())
 def test_a_still_picture_is_what_pillow_decodes(content: bytes) -> None:
     """Mode, pixels, profile and orientation."""
-    assert facts(quick(content)) == facts(slow(content))
+    assert facts(quick(content)) == facts(by_pillow(content, "WEBP"))
 
 
 @settings(max_examples=300, deadline=None)
@@ -80,7 +64,7 @@ def test_a_damaged_picture_is_what_pillow_decodes_or_left_to_it(content: bytes, 
     damaged = rng.choice((flipped, cut))(rng, content)
     found = quick(damaged)
 
-    assert found is None or facts(found) == facts(slow(damaged))
+    assert found is None or facts(found) == facts(by_pillow(damaged, "WEBP"))
 
 
 def test_the_orientation_of_a_still_picture_counts() -> None:

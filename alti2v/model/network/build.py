@@ -26,8 +26,8 @@ from alti2v.model.recipes import HEAD_ONLY, Head
 UNIT_VARIANCE = 1 / 64
 # Keeps the scale of a constant channel finite.
 _LEAST_DEVIATION = 1e-6
+_SUGGESTIONS = 3  # layers named when there is none of the given name
 # More than the kernels and dropouts of any network of keras.applications.
-_SUGGESTIONS = 3
 _SEEDS = 4096
 # Name of the layer whose output the feature layer takes, unless the head is flattened. With several levels,
 # the level of a layer x has the layers POOL_x and NORMALISE_x.
