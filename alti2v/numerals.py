@@ -23,3 +23,24 @@ def counted(number: int, word: str, words: str = "") -> str:
         words: Name of several; "" to add an s.
     """
     return f"{number:,} {word if number == 1 else words or f'{word}s'}"
+
+
+def duration(seconds: float) -> str:
+    """Format seconds as `42 s`, `3 min 20 s`, `5 h 07 min` or `2 d 4 h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def size(number_of_bytes: float) -> str:
+    """Format bytes as `512 B`, `3.4 kB`, `18.9 MB` ..., in powers of 1000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number_of_bytes < 1000:
+            return f"{number_of_bytes:.0f} {unit}" if unit == "B" else f"{number_of_bytes:.1f} {unit}"
+        number_of_bytes /= 1000
+    return f"{number_of_bytes:.1f} TB"

@@ -98,6 +98,26 @@ def print_json(value: object) -> None:
     sys.stdout.flush()
 
 
+def print_result(result: object, *, as_json: bool, table: Mapping[str, str | None]) -> None:
+    """Print a stage's result to stdout: the whole dataclass as one JSON object, or a short table.
+
+    Args:
+        result: The dataclass.
+        as_json: True for JSON.
+        table: Value of each row; a row of None is left out.
+
+    Raises:
+        StorageError: Standard output is a file that cannot be written.
+        ReaderGoneError: The reading process has ended.
+    """
+    if as_json:
+        print_json(result)
+        return
+    rows = {name: value for name, value in table.items() if value is not None}
+    width = max(map(len, rows), default=0)
+    print_lines(f"{name:<{width}}  {value}" for name, value in rows.items())
+
+
 def tell(message: str) -> None:
     """Print a message for the user to standard error, in one line."""
     sys.stderr.write(f"{one_line(message)}\n")

@@ -114,8 +114,8 @@ def test_unexpected_exceptions_keep_their_traceback(monkeypatch: pytest.MonkeyPa
 
 def test_result_as_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     """`--json` prints the dataclass whole, paths as text."""
+    from alti2v.output import print_result
     from alti2v.records import Finding, Verification
-    from alti2v.terminal import print_result
 
     found = Verification(checked={"pictures": 3}, findings=(Finding(where="a", what="b"),))
     print_result({"file": Path("a") / "b", "verification": found}, as_json=True, table={})
@@ -134,7 +134,7 @@ def test_a_full_disk_behind_standard_output_is_one_line() -> None:
     code = """
 import click
 from alti2v.cli import cli, main
-from alti2v.terminal import print_result
+from alti2v.output import print_result
 cli.add_command(click.command("say")(lambda: print_result({}, as_json=False, table={"a": "b"})))
 main(["say"])
 """

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alti2v.numerals import counted, short_number
+from alti2v.numerals import counted, duration, short_number, size
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,20 @@ def test_no_number_has_an_exponent_and_all_are_right(value: float, digits: int) 
 def test_counts_have_the_fitting_form_of_the_name(number: int, words: str, text: str) -> None:
     """One thing has the singular, every other number the plural."""
     assert counted(number, "copy", words) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (59.4, "59 s"), (200, "3 min 20 s"), (18_420, "5 h 07 min"), (187_200, "2 d 4 h")],
+)
+def test_duration(seconds: float, text: str) -> None:
+    """Durations read like a person would say them."""
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(512, "512 B"), (3_400, "3.4 kB"), (547e9, "547.0 GB"), (2.5e12, "2.5 TB")]
+)
+def test_size(count: float, text: str) -> None:
+    """Sizes use powers of 1000, as disks are sold."""
+    assert size(count) == text

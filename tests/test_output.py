@@ -20,7 +20,7 @@ PROGRAM = """
 import click
 from alti2v.cli import cli, main
 from alti2v.output import tell
-from alti2v.terminal import print_result
+from alti2v.output import print_result
 @click.command("say")
 @click.option("--json", "as_json", is_flag=True)
 def say(as_json):

@@ -19,9 +19,10 @@ from alti2v.commands.options import (
 )
 from alti2v.crawl.config import CHOICES, CrawlConfig
 from alti2v.errors import RemoteError
-from alti2v.numerals import counted
+from alti2v.numerals import counted, duration, size
+from alti2v.output import print_result
 from alti2v.storage.layout import IMPORTED
-from alti2v.terminal import duration, print_result, progress_display, size
+from alti2v.terminal.display import progress_display
 
 if TYPE_CHECKING:
     from alti2v.crawl.report import CrawlReport

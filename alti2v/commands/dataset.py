@@ -22,11 +22,12 @@ from alti2v.commands.options import (
 )
 from alti2v.dataset.config import CHROMAS, ENGINES, FITS, FORMATS, SPLIT_KEYS, SPLIT_RULES, BuildConfig
 from alti2v.errors import DamagedError, UsageError
-from alti2v.numerals import counted
+from alti2v.numerals import counted, duration, size
+from alti2v.output import print_result
 from alti2v.records import Finding, ProgressHook, Verification
 from alti2v.storage.directory import DirectoryKind, described_kind, kind_of
 from alti2v.storage.remote import is_url
-from alti2v.terminal import duration, print_result, progress_display, size
+from alti2v.terminal.display import progress_display
 
 if TYPE_CHECKING:
     from alti2v.dataset.report import BuildReport

@@ -10,8 +10,9 @@ import click
 
 from alti2v.commands.options import LOCAL_PATH, as_json_option, dialect_option, option_of
 from alti2v.demo.config import DemoConfig
-from alti2v.output import print_lines
-from alti2v.terminal import duration, print_result, progress_display
+from alti2v.numerals import duration
+from alti2v.output import print_lines, print_result
+from alti2v.terminal.display import progress_display
 
 
 @click.command()

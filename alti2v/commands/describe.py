@@ -9,7 +9,7 @@ import click
 
 from alti2v.commands.options import LOCAL_PATH, as_json_option, ends_promptly, fetched_model
 from alti2v.numerals import counted
-from alti2v.terminal import print_result
+from alti2v.output import print_result
 
 if TYPE_CHECKING:
     from alti2v.model.describe import ModelReport, ThresholdSummary

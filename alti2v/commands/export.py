@@ -12,9 +12,9 @@ from alti2v.commands.options import LOCAL_PATH, as_json_option, ends_promptly, o
 from alti2v.errors import DamagedError, UsageError
 from alti2v.model.options.choices import Format
 from alti2v.model.options.export import COPYRIGHTS_AS, RATINGS_FROM, ExportConfig
-from alti2v.numerals import counted
-from alti2v.output import print_lines
-from alti2v.terminal import duration, print_result, progress_display, size
+from alti2v.numerals import counted, duration, size
+from alti2v.output import print_lines, print_result
+from alti2v.terminal.display import progress_display
 
 if TYPE_CHECKING:
     from alti2v.model.onnx.client_parity import ClientParity

@@ -14,9 +14,10 @@ from alti2v.crawl.importing.addresses import is_address
 from alti2v.crawl.importing.config import ImportConfig
 from alti2v.crawl.importing.sources.detect import SourceForm
 from alti2v.errors import DataError, RemoteError, UsageError
-from alti2v.numerals import counted
+from alti2v.numerals import counted, duration, size
+from alti2v.output import print_result
 from alti2v.storage.remote import is_url
-from alti2v.terminal import duration, print_result, progress_display, size
+from alti2v.terminal.display import progress_display
 
 if TYPE_CHECKING:
     from alti2v.crawl.importing.report import ImportReport

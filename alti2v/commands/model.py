@@ -20,9 +20,10 @@ from alti2v.commands.options import (
 from alti2v.model.options.evaluation import CompareConfig, EvalConfig
 from alti2v.model.options.training import TrainConfig
 from alti2v.model.recipes import HEAD_ONLY, RECIPES, Loss, parse_augmentation
-from alti2v.numerals import counted
+from alti2v.numerals import counted, duration, size
+from alti2v.output import print_result
 from alti2v.storage.layout import SPLITS
-from alti2v.terminal import duration, print_result, progress_display, size
+from alti2v.terminal.display import progress_display
 
 if TYPE_CHECKING:
     from alti2v.model.training.estimate import TrainingEstimate

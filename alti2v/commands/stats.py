@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from alti2v.commands.options import address, as_json_option
-from alti2v.terminal import print_result, progress_display
+from alti2v.output import print_result
+from alti2v.terminal.display import progress_display
 
 
 @click.command()

@@ -25,10 +25,10 @@ from alti2v.commands.options import (
 from alti2v.errors import DataError, UsageError
 from alti2v.model.options.choices import CATEGORIES, RATING, Existing, Rule, Sort
 from alti2v.model.options.tagging import CaptionStyle, SidecarConfig, TagConfig
-from alti2v.numerals import counted
-from alti2v.output import print_json, print_lines, tell
+from alti2v.numerals import counted, duration
+from alti2v.output import print_json, print_lines, print_result, tell
 from alti2v.records import ProgressHook, ignore_progress
-from alti2v.terminal import duration, print_result, progress_display
+from alti2v.terminal.display import progress_display
 
 if TYPE_CHECKING:
     from alti2v.model.tag import Tagged, TagReport

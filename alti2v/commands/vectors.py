@@ -23,8 +23,9 @@ from alti2v.commands.options import (
 )
 from alti2v.errors import DataError
 from alti2v.kpi.config import KpiConfig
-from alti2v.output import tell
-from alti2v.terminal import duration, print_result, progress_display
+from alti2v.numerals import duration
+from alti2v.output import print_result, tell
+from alti2v.terminal.display import progress_display
 from alti2v.vectors.config import NUMBERS, EmbedConfig, SearchConfig
 
 if TYPE_CHECKING:

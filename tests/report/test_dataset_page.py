@@ -18,6 +18,7 @@ from alti2v.dataset.explore.file_names import file_names
 from alti2v.dataset.explore.samples import PictureAt
 from alti2v.dataset.stats import DatasetStats, StatsConfig, dataset_stats
 from alti2v.errors import DamagedError
+from alti2v.output import print_result
 from alti2v.report.charts import decades, steps
 from alti2v.report.dataset import (
     median,
@@ -31,7 +32,6 @@ from alti2v.report.dataset import (
 from alti2v.storage.columns import METADATA
 from alti2v.storage.layout import FIRST_DERIVED_ID, parse_shard_name
 from alti2v.storage.table import read_table, write_arrow_table
-from alti2v.terminal import print_result
 from tests.model.helpers.tiny_dataset import Drawn, write_dataset
 from tests.report.conftest import HOSTILE, PLAIN
 from tests.report.helpers import browser

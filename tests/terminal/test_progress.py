@@ -4,30 +4,14 @@ from __future__ import annotations
 
 import io
 import re
-from typing import Any
 
 import pytest
 from rich.console import Console
 
 from alti2v.records import Progress
-from alti2v.terminal import bars, describe, duration, filled, lines, size
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0 s"), (59.4, "59 s"), (200, "3 min 20 s"), (18_420, "5 h 07 min"), (187_200, "2 d 4 h")],
-)
-def test_duration(seconds: Any, text: Any) -> None:
-    """Durations read like a person would say them."""
-    assert duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("count", "text"), [(512, "512 B"), (3_400, "3.4 kB"), (547e9, "547.0 GB"), (2.5e12, "2.5 TB")]
-)
-def test_size(count: Any, text: Any) -> None:
-    """Sizes use powers of 1000, as disks are sold."""
-    assert size(count) == text
+from alti2v.terminal.bars import bars, filled
+from alti2v.terminal.display import lines
+from alti2v.terminal.progress_text import describe
 
 
 def test_description_counts_only_this_process_into_the_rate() -> None:
@@ -39,6 +23,19 @@ def test_description_counts_only_this_process_into_the_rate() -> None:
     assert describe(progress, elapsed_s=10, since_start=100) == (
         "fetching: 1,100 of 2,100 files, 10.0/s, 1 min 40 s left, failed 2, pausing"
     )
+
+
+def test_no_rate_is_shown_in_the_first_second() -> None:
+    """Five pictures in a fifth of a millisecond are no rate, in a line or beside a bar."""
+    progress = Progress(stage="importing", done=5, total=5, unit="items")
+    screen = io.StringIO()
+    with bars(Console(file=screen, force_terminal=True, width=120, color_system=None)) as hook:
+        for done in range(6):
+            hook(Progress(stage="importing", done=done, total=None if done < 5 else 5, unit="items"))
+
+    assert describe(progress, elapsed_s=0.0002, since_start=5) == "importing: 5 of 5 items"
+    assert "5/5 items" in screen.getvalue()
+    assert "/s" not in screen.getvalue()
 
 
 def test_bytes_are_told_as_sizes() -> None:
