@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from alti2v.pictures.formats.flaws import CUT_OR_DAMAGED
+from alti2v.pictures.formats import png
+from alti2v.pictures.formats.flaws import CUT, CUT_OR_DAMAGED
 from alti2v.pictures.whole import flaw, needs_decoding
 
 
@@ -13,6 +14,8 @@ def find_flaw(image_format: str, content: bytes | memoryview) -> str:
         Alti2vError: A decoder is needed, and does not start.
     """
     found = flaw(image_format, content)
+    if not found and image_format == "PNG" and not png.has_all_lines(content):
+        return CUT
     if found or not needs_decoding(image_format, content):
         return found
     # numpy and Pillow take 0.2 s to load, and most crawls and imports need neither.

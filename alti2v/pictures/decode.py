@@ -10,7 +10,7 @@ import functools
 import hashlib
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,8 +44,13 @@ _ORIENTATION = {
 _COPIED = frozenset({"WEBP", "AVIF"})
 _WHOLE = 1 << 30
 # What is put behind a scan to see whether it is complete: if not, it is decoded. Several, because the missing
-# bits may be those of one of them, or close enough to give the same pixels.
-_FILLINGS = (bytes(128), *(bytes([byte, 255 - byte]) * 64 for byte in range(7, 255, 31)))
+# bits may be those of one of them, or close enough to give the same pixels. Restart markers (ITU T.81, B.1.1.3)
+# are in them, because a scan that should go on with one takes nothing else.
+_FILLINGS = tuple(
+    bits + b"".join(bytes((0xFF, marker)) + bits for marker in range(0xD0, 0xD8))
+    for bits in (bytes(128), *(bytes([byte, 255 - byte]) * 64 for byte in range(7, 255, 31)))
+)
+_GREY = frozenset({127, 128})  # values of a pixel of any colours that libjpeg found no data for (jdhuff.c)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +156,16 @@ def _plain_jpeg(content: bytes) -> bytes:
     return plain if jpeg.has_end(content) else _ended(plain)
 
 
-def _ended(content: bytes) -> bytes:
+def _ended(content: bytes, fillings: Sequence[bytes] = _FILLINGS) -> bytes:
     """Add an end marker to a JPEG without one.
 
     Raises:
-        ValueError: The last scan is not complete: what follows it is decoded to pixels.
+        ValueError: The last scan is not complete: of what follows it, a filling is decoded to other pixels.
     """
     scans = content.rstrip(b"\xff")
     ended = scans + jpeg.EOI
     pixels = _digest(ended)
-    if any(_digest(scans + filling + jpeg.EOI) != pixels for filling in _FILLINGS):
+    if any(_digest(scans + filling + jpeg.EOI) != pixels for filling in fillings):
         raise ValueError("the end of the last scan is missing")
     return ended
 
@@ -209,14 +214,22 @@ def _loaded(image: ImageFile.ImageFile, content: bytes) -> Image.Image:
     Raises:
         Exception: Nearly any, if it is damaged.
     """
-    if image.format == "PNG":
-        decode_quickly(image, content)
+    if image.format == "PNG" and not (decode_quickly(image, content) or png.has_all_lines(content)):
+        raise ValueError("lines are missing, which Pillow leaves black")
     if image.format == "WEBP" and (still := still_pixels(image, content)) is not None:
         return still
     if image.format in _COPIED:
         image.decodermaxblock = _WHOLE
     image.load()
+    if image.format == "JPEG" and _ends_in_grey(image):
+        _ended(content[: jpeg.end_of_scans(content)], _FILLINGS[:3])
     return image
+
+
+def _ends_in_grey(image: Image.Image) -> bool:
+    """Return whether the last pixel of a JPEG is that of blocks that are not in the file."""
+    last = image.getpixel((image.width - 1, image.height - 1))
+    return set(last if isinstance(last, tuple) else (last,)) <= _GREY
 
 
 def _orientation(image: Image.Image) -> int | None:

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alti2v.pictures.decode import _ends_in_grey
 from alti2v.pictures.formats.flaws import CUT
+from alti2v.pictures.formats.png import SIGNATURE, PngHeader, chunk, chunks
 from alti2v.pictures.header import ImageHeader, read_header
 from alti2v.pictures.whole import flaw, needs_decoding
 from tests.dataset.helpers.tiny_store import drawing, encoded
@@ -105,6 +107,93 @@ def test_a_progressive_jpeg_that_ends_between_two_scans_is_cut() -> None:
     scans = [at for at in range(len(PROGRESSIVE)) if PROGRESSIVE[at : at + 2] == b"\xff\xda"]
 
     assert flaw_of(PROGRESSIVE[: scans[-1]]) == CUT
+
+
+# Fewer lines than the header says -----------------------------------------------------------------
+
+
+def short_png(
+    *, lines: int, bits: int, colour: int, is_interlaced: bool = False, is_ended: bool = True
+) -> bytes:
+    """A PNG of 24 x 20 px with this number of lines of bright pixels; every checksum is right."""
+    pixel_bits = PngHeader(1, 1, bits, colour, is_interlaced).pixel_bits
+    passes = ((3, 3), (3, 3), (6, 2), (6, 5), (12, 5), (12, 10), (24, 10)) if is_interlaced else ((24, 20),)
+    raw = [b"\0" + b"\xc9" * -(-columns * pixel_bits // 8) for columns, height in passes for _ in range(height)]
+    packer = zlib.compressobj()
+    data = packer.compress(b"".join(raw[:lines])) + packer.flush(
+        zlib.Z_FINISH if is_ended else zlib.Z_SYNC_FLUSH
+    )
+    header = struct.pack(">IIBBBBB", 24, 20, bits, colour, 0, 0, is_interlaced)
+    parts = ((b"IHDR", header), (b"PLTE", bytes(range(256)) * 3), (b"IDAT", data), (b"IEND", b""))
+    return SIGNATURE + b"".join(chunk(*part) for part in parts if part[0] != b"PLTE" or colour == 3)
+
+
+PNG_KINDS = [(1, 0), (8, 0), (16, 0), (8, 2), (16, 2), (8, 3), (8, 4), (8, 6), (16, 6)]
+
+
+@pytest.mark.parametrize(("bits", "colour"), PNG_KINDS)
+def test_a_png_with_fewer_lines_than_its_header_says_is_damaged(bits: int, colour: int) -> None:
+    """For crawl and build; libpng refuses it, and Pillow gives black lines without a word."""
+    for is_interlaced, count in ((False, 20), (True, 38)):
+        whole = short_png(lines=count, bits=bits, colour=colour, is_interlaced=is_interlaced)
+        assert is_stored(whole)
+        assert pixels(whole) is not None
+        for lines in (0, count // 2, count - 1):
+            for is_ended in (True, False):
+                short = short_png(
+                    lines=lines, bits=bits, colour=colour, is_interlaced=is_interlaced, is_ended=is_ended
+                )
+                assert not is_stored(short)
+                assert pixels(short) is None
+
+
+def test_a_png_with_more_data_than_its_header_says_is_kept() -> None:
+    """Browsers and libpng pass over what follows the last line."""
+    content = short_png(lines=20, bits=8, colour=2)
+    data = next(bytes(part.body) for part in chunks(content) if part.kind == b"IDAT")
+    more = content.replace(
+        chunk(b"IDAT", data), chunk(b"IDAT", zlib.compress(zlib.decompress(data) + b"x" * 999))
+    )
+
+    assert more != content
+    assert is_kept(more, content)
+
+
+RESTARTING = encoded(RGB, restart_marker_rows=1)
+
+
+def higher(jpeg: bytes) -> bytes:
+    """The file, whose header says that it has twice as many lines."""
+    at = next(jpeg.index(marker) for marker in (b"\xff\xc0", b"\xff\xc2") if marker in jpeg) + 5
+    return jpeg[:at] + struct.pack(">H", 2 * int.from_bytes(jpeg[at : at + 2], "big")) + jpeg[at + 2 :]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(JPEG[: len(JPEG) * part // 8] + b"\xff\xd9" for part in (4, 7)),
+        RESTARTING[: RESTARTING.index(b"\xff\xd2")] + b"\xff\xd9",
+        PROGRESSIVE[: PROGRESSIVE.index(b"\xff\xda") + 150] + b"\xff\xd9",
+        *map(higher, (JPEG, RESTARTING, PROGRESSIVE, encoded(RGB.convert("L")), encoded(RGB.convert("CMYK")))),
+        higher(JPEG) + bytes(100),
+    ],
+)
+def test_a_jpeg_with_fewer_lines_than_its_header_says_is_damaged(content: bytes) -> None:
+    """Although it has an end marker: libjpeg warns, and shows grey."""
+    assert pixels(content) is None
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+def test_a_jpeg_that_ends_in_grey_is_kept(mode: str, options: dict[str, int | bool]) -> None:
+    """If the grey is the picture's own."""
+    image = Image.new(mode, (50, 40), 128 if mode == "L" else (128,) * len(mode))
+    image.paste(RGB.convert(mode).resize((50, 20)))
+    content = encoded(image, quality=95, **options)
+
+    assert _ends_in_grey(Image.open(io.BytesIO(content)))
+    assert pixels(content) is not None
+    assert pixels(content + bytes(3)) is not None
 
 
 # Sound pictures that only look damaged -----------------------------------------------------------

@@ -109,6 +109,11 @@ def has_end(content: bytes | memoryview) -> bool:
     return any(segment.marker == EOI[1] for segment in found)
 
 
+def end_of_scans(content: bytes | memoryview) -> int:
+    """Return the position of the end marker, or that of the end of the file."""
+    return next((found.start for found in segments(content) if found.marker == EOI[1]), len(content))
+
+
 def flaw(content: bytes | memoryview) -> str:
     """Describe what is missing; "" if there is an end marker, or if every scan has begun.
 

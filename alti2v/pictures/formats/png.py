@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+from zlib_ng import zlib_ng
 
 from alti2v.pictures.formats.flaws import CUT, DAMAGED_DATA, DAMAGED_HEADER
 
@@ -109,7 +112,7 @@ def flaw(content: bytes | memoryview) -> str:
         return DAMAGED_DATA
     are_sound = all(part.is_sound for part in data if part.crc is not None)
     if data and is_ended and are_sound:
-        return ""  # what its writer meant; whether that unpacks is for the decoder to say
+        return ""  # what its writer meant; `has_all_lines` and the decoder say whether that is a whole picture
     is_full, is_proven = _inflate(data, header.raw_bytes)
     if is_proven or (is_full and are_sound):
         return ""
@@ -118,16 +121,24 @@ def flaw(content: bytes | memoryview) -> str:
 
 def _inflate(data: Sequence[PngChunk], wanted: int) -> tuple[bool, bool]:
     """Unpack image data: whether all bytes are there, and whether its own checksum confirms them."""
-    inflater, got = zlib.decompressobj(), 0
-    try:
+    inflater, got = zlib_ng.decompressobj(), 0
+    with contextlib.suppress(zlib_ng.error):  # type: ignore[arg-type]  # a class, which its stub calls an instance
         for part in data:
             rest: bytes | memoryview = part.body
             while rest and not inflater.eof and got <= wanted:
-                got += len(inflater.decompress(rest, _INFLATED_AT_ONCE))
+                # No further than the last line: an error behind it must not hide what was unpacked before.
+                got += len(inflater.decompress(rest, min(_INFLATED_AT_ONCE, wanted - got or 1)))
                 rest = inflater.unconsumed_tail
-    except zlib.error:
-        return False, False
+        if got < wanted:  # what it has unpacked of a run of equal bytes, but not handed out
+            got += len(inflater.flush())
     return got >= wanted, got >= wanted and inflater.eof
+
+
+def has_all_lines(content: bytes | memoryview) -> bool:
+    """Unpack a file's image data, and return whether there is a byte for each that its header promises."""
+    header = read_header(content)
+    data = [part for part in chunks(content) if part.kind == b"IDAT"]
+    return header is not None and _inflate(data, header.raw_bytes)[0]
 
 
 def plain(content: bytes | memoryview) -> bytes:

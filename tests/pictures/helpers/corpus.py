@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from PIL import Image
 
+from alti2v.pictures.check import find_flaw
 from alti2v.pictures.decode import DecodedPicture, Unusable, decodable, decode
 from alti2v.pictures.formats.png import chunks
 from alti2v.pictures.header import ImageHeader, read_header
-from alti2v.pictures.whole import flaw, needs_decoding
 from tests.dataset.helpers.tiny_store import drawing, encoded
 from tests.pictures.helpers.files import png_file
 
@@ -93,9 +93,7 @@ def _has_sound_checksums(content: bytes) -> bool:
 def is_stored(content: bytes) -> bool:
     """Return whether a crawl stores a file without a known MD5."""
     header = read_header(content)
-    if not isinstance(header, ImageHeader) or flaw(header.format, content):
-        return False
-    return not needs_decoding(header.format, content) or isinstance(decoded_of(content), DecodedPicture)
+    return isinstance(header, ImageHeader) and not find_flaw(header.format, content)
 
 
 def count(kind: str, *, pictures: int, damages: int) -> Counter[str]:
