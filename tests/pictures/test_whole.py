@@ -189,7 +189,7 @@ def test_a_jpeg_that_ends_in_grey_is_kept(mode: str, options: dict[str, int | bo
     """If the grey is the picture's own."""
     image = Image.new(mode, (50, 40), 128 if mode == "L" else (128,) * len(mode))
     image.paste(RGB.convert(mode).resize((50, 20)))
-    content = encoded(image, quality=95, **options)
+    content = encoded(image, "JPEG", quality=95, **options)
 
     assert _ends_in_grey(Image.open(io.BytesIO(content)))
     assert pixels(content) is not None
