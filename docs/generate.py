@@ -65,13 +65,13 @@ EXAMPLES = {
     "verify": "alti2v verify dataset",
     "train": "alti2v train dataset run --budget 60",
     "eval": "alti2v eval run\nalti2v eval run hf:SmilingWolf/wd-vit-tagger-v3 --dataset dataset --store store",
-    "model": "alti2v model model",
-    "tag": "alti2v tag model pictures --threshold 0.3 --threshold character=0.8 --format csv",
-    "embed": "alti2v embed model pictures --out vectors.parquet",
-    "search": "alti2v search vectors.parquet --model model --picture pictures/red.png --count 2",
+    "model": "alti2v model run",
+    "tag": "alti2v tag run pictures --threshold 0.3 --threshold character=0.8 --format csv",
+    "embed": "alti2v embed run pictures --out vectors.parquet",
+    "search": "alti2v search vectors.parquet --model run --picture pictures/red.png --count 2",
     "kpi": "alti2v kpi dataset --table clicks.csv --out kpi",
     "export": "alti2v export run exported --format wd --license mit",
-    "serve": "alti2v serve model --port 7860",
+    "serve": "alti2v serve run --port 7860",
 }
 
 ON_DISK_FORMAT = """\

@@ -327,8 +327,10 @@ def _found(findings: Sequence[Finding]) -> Mapping[str, str]:
 def remove(*, dataset: str, ids: Path, work: Path | None, as_json: bool) -> None:
     """Remove pictures from a DATASET permanently.
 
-    Only the shards that hold them are rewritten, and later builds leave them out. DATASET is a folder, or a
-    URL such as s3://bucket/folder.
+    Only the shards that hold them are rewritten. Later builds leave out all posts of the file, also those that
+    the dataset does not have yet. The number of a picture is in the column `id` of the tables in metadata/,
+    beside its `url` (for imported pictures, the path of the file). DATASET is a folder, or a URL such as
+    s3://bucket/folder.
     """
     from alti2v.dataset.id_file import read_id_lines
     from alti2v.dataset.remove import remove_pictures
@@ -341,12 +343,12 @@ def remove(*, dataset: str, ids: Path, work: Path | None, as_json: bool) -> None
             url=dataset if is_url(dataset) else None,
             progress=progress,
         )
-    is_new = report.removed or report.noted
+    nothing = "no new number in the file is in the dataset" if report.noted else "already removed"
     print_result(
         report,
         as_json=as_json,
         table={
-            "removed": f"{report.removed:,}" if is_new else "nothing: already removed",
+            "removed": f"{report.removed:,}" if report.removed else f"nothing: {nothing}",
             "not in the dataset": f"{report.noted:,}, and kept out of later builds" if report.noted else None,
             "shards rewritten": f"{report.shards_rewritten:,}",
             "samples": f"{report.train:,} train, {report.validation:,} validation, {report.test:,} test",

@@ -114,9 +114,10 @@ def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by 
 def search(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by SearchConfig
     """Find the pictures nearest to a picture or to tags.
 
-    VECTORS.parquet is a file written by `alti2v embed`. Similarity is the cosine of two vectors, or the share
-    of equal bits of two binary codes. A query by tags uses the mean vector of the pictures for which the model
-    predicted all of them.
+    VECTORS.parquet is a file written by `alti2v embed`. Prints the similarity, the path and the first tags of
+    each picture. Similarity is the cosine of two vectors (-1 to 1), or the share of equal bits of two binary
+    codes (0 to 1); it is 1 for equal vectors. A query by tags uses the mean vector of the pictures for which
+    the model predicted all of them.
     """
     from alti2v.vectors.search import search as search_pictures
 
@@ -130,6 +131,7 @@ def search(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa
 
         write_contact_sheet(report, html)
     found = {f"{one.similarity:.4f}  {one.key}": ", ".join(one.tags[:_SHOWN_TAGS]) for one in report.neighbours}
+    tell(f"similarity ({report.similarity}; 1 for equal vectors), picture, tags:")
     print_result(report, as_json=as_json, table=found)
 
 

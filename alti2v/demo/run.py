@@ -71,44 +71,11 @@ def run_demo(config: DemoConfig, *, progress: ProgressHook = ignore_progress) ->
     _claim(out, config.posts)
     with exclusive(out, _DEMO_LOCK):
         with _board(out, config.posts) as url:
-            crawled = crawl_board(
-                CrawlConfig(
-                    store=out / "store",
-                    board=url,
-                    rate=_LOOPBACK_RATE,
-                    api_rate=_LOOPBACK_RATE,
-                    connections=_LOOPBACK_CONNECTIONS,
-                    allow_private=True,
-                    proxies=False,
-                ),
-                progress=progress,
-            )
+            crawled = crawl_board(_crawl_config(config, url), progress=progress)
         if not crawled.complete:
             raise RemoteError(f"the crawl of the stand-in board is incomplete: {crawled.missing}")
-        built = build_shards(
-            BuildConfig(
-                store=out / "store",
-                dataset=out / "dataset",
-                size=_SIZE,
-                top_tags=_TOP_TAGS,
-                test=round(_TEST_SHARE * config.posts),
-                validation=round(_VALIDATION_SHARE * config.posts),
-                shard_samples=_SHARD_SAMPLES,
-            ),
-            progress=progress,
-        )
-        train(
-            TrainConfig(
-                dataset=out / "dataset",
-                run=out / "run",
-                recipe="scratch",
-                weights="none",
-                epochs=config.epochs,
-                validate_every=5,
-                checkpoint_s=60.0,
-            ),
-            progress=progress,
-        )
+        built = build_shards(_build_config(config), progress=progress)
+        train(_train_config(config), progress=progress)
         evaluated = write_evaluation(EvalConfig(run=out / "run", out=out / "report"), progress=progress)
     return DemoReport(
         posts_listed=crawled.listed,
@@ -125,6 +92,42 @@ def run_demo(config: DemoConfig, *, progress: ProgressHook = ignore_progress) ->
         dataset=out / "dataset",
         run=out / "run",
         report=evaluated.report,
+    )
+
+
+def _crawl_config(config: DemoConfig, url: str) -> CrawlConfig:
+    return CrawlConfig(
+        store=config.out / "store",
+        board=url,
+        rate=_LOOPBACK_RATE,
+        api_rate=_LOOPBACK_RATE,
+        connections=_LOOPBACK_CONNECTIONS,
+        allow_private=True,
+        proxies=False,
+    )
+
+
+def _build_config(config: DemoConfig) -> BuildConfig:
+    return BuildConfig(
+        store=config.out / "store",
+        dataset=config.out / "dataset",
+        size=_SIZE,
+        top_tags=_TOP_TAGS,
+        test=round(_TEST_SHARE * config.posts),
+        validation=round(_VALIDATION_SHARE * config.posts),
+        shard_samples=_SHARD_SAMPLES,
+    )
+
+
+def _train_config(config: DemoConfig) -> TrainConfig:
+    return TrainConfig(
+        dataset=config.out / "dataset",
+        run=config.out / "run",
+        recipe="scratch",
+        weights="none",
+        epochs=config.epochs,
+        validate_every=5,
+        checkpoint_s=60.0,
     )
 
 

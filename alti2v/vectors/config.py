@@ -19,6 +19,11 @@ class Form(StrEnum):
     FLOAT32 = "float32"
     BINARY = "binary"  # one bit per unit: 1 if it is active
 
+    @property
+    def similarity(self) -> str:
+        """Meaning and range of the similarity of two vectors; that of equal vectors is 1."""
+        return "share of equal bits, 0 to 1" if self is Form.BINARY else "cosine, -1 to 1"
+
 
 NUMBERS = (Form.FLOAT16.value, Form.FLOAT32.value)
 

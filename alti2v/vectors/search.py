@@ -30,6 +30,7 @@ class SearchReport:
         query: Path of the picture (`sources.path_key`), or the tags.
         carriers: Number of pictures with the tags, whose mean vector is the query; None for a picture.
         neighbours: Similar pictures, the most similar first.
+        similarity: Meaning and range of the similarities; that of equal vectors is 1.
         pictures: Number of pictures in the index.
         recall: Share of the true neighbours that the index finds, measured when it was built.
         dataset: Dataset of the pictures; "" for files.
@@ -39,6 +40,7 @@ class SearchReport:
     query: str
     carriers: int | None
     neighbours: tuple[Neighbour, ...]
+    similarity: str
     pictures: int
     recall: float
     dataset: str
@@ -72,6 +74,7 @@ def search(config: SearchConfig, *, progress: ProgressHook = ignore_progress) ->
         query=shown,
         carriers=carriers,
         neighbours=neighbours(index, query, config.count),
+        similarity=origin.form.similarity,
         pictures=index.rows,
         recall=index.recall,
         dataset=origin.dataset,

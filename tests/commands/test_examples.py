@@ -50,7 +50,7 @@ def test_cheap_examples_run(
     splits = {"train": range(24), "validation": range(24, 32), "test": range(32, 40)}
     drawn = {split: [square(number, size=16) for number in numbers] for split, numbers in splits.items()}
     write_dataset(tmp_path / "dataset", drawn, size=16)
-    write_wd_folder(tmp_path / "model", with_features=True)
+    write_wd_folder(tmp_path / "run", with_features=True)
     for colour in ("red", "green", "blue"):
         write_picture(tmp_path / "pictures" / f"{colour}.png", colour)
     monkeypatch.chdir(tmp_path)

@@ -320,12 +320,10 @@ def test_everything_wrong_with_a_file_is_named(dataset: Path, capsys: pytest.Cap
 def test_the_command_says_what_it_removed(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It reports removed pictures, ids that were not in the dataset, and the second time that nothing was to be
-    done.
-    """
-    (tmp_path / "ids").write_text(f"{some_of(dataset, 'train')[0]}\n77777\n")
+    """It reports removed pictures and ids that were not in the dataset, and why there was nothing to remove."""
     said = []
-    for _ in range(2):
+    for ids in (f"{some_of(dataset, 'train')[0]}\n77777\n", "77777\n", "77778\n"):
+        (tmp_path / "ids").write_text(ids)
         with pytest.raises(SystemExit) as ended:
             main(["remove", str(dataset), "--ids", str(tmp_path / "ids")])
         assert ended.value.code in (0, None)
@@ -335,6 +333,8 @@ def test_the_command_says_what_it_removed(
     assert said[0]["not in the dataset"].strip() == "1, and kept out of later builds"
     assert said[1]["removed"].strip() == "nothing: already removed"
     assert "not in the dataset" not in said[1]
+    assert said[2]["removed"].strip() == "nothing: no new number in the file is in the dataset"
+    assert said[2]["not in the dataset"].strip() == "1, and kept out of later builds"
 
 
 def test_lines_that_are_no_numbers_do_not_keep_others_in(

@@ -158,17 +158,20 @@ def test_what_cannot_be_looked_for(model: Path, art: Path, tmp_path: Path) -> No
 
 
 def test_the_command_prints_and_draws(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """JSON of the whole report, and a sheet with the pictures of a dataset in it."""
+    """JSON of the report, a sheet with the pictures of a dataset in it, and the meaning of the similarity."""
     dataset = write_squares(tmp_path / "dataset")
     embed(EmbedConfig(model=model, inputs=(str(dataset),), out=tmp_path / "v.parquet"), show=lambda _: None)
     sheet = tmp_path / "sheet.html"
     arguments = [str(tmp_path / "v.parquet"), "--tags", "red_eyes", "--count", "3", "--html", str(sheet)]
     with pytest.raises(SystemExit) as ending:
         main(["search", *arguments, "--json"])
-    report = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    report = json.loads(printed.out)
 
     assert ending.value.code == 0
     assert len(report["neighbours"]) == 3
+    assert printed.err.splitlines()[-1] == "similarity (cosine, -1 to 1; 1 for equal vectors), picture, tags:"
+    assert "cosine, -1 to 1" in sheet.read_text()
     assert sheet.read_text().count('<img src="data:image/jpeg;base64,') == 3
 
 

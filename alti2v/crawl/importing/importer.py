@@ -124,9 +124,7 @@ def _run(
     finally:
         writer.close()
         loading.join()
-    if work.first_failures:
-        failed = sum(count for (outcome, _), count in work.outcomes.items() if outcome is ItemOutcome.FAILED)
-        said = f"failed items: {failed:,}, the first: {'; '.join(work.first_failures)}: crawl.log names all"
+    for said in work.remarks():
         progress(_progress(work.outcomes, milestone=said))
     if config.tag_categories is not None:
         learned = learn_categories(ledger, config.tag_categories)

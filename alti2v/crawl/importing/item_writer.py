@@ -10,13 +10,15 @@ import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 from alti2v.crawl.boards.protocol import VIDEO, Skip
 from alti2v.crawl.http.retry import HEALABLE
 from alti2v.crawl.importing.reading import Failure, Reading, ReadPicture
+from alti2v.crawl.importing.sources.facts import has_sentences
 from alti2v.crawl.importing.sources.folder import UNSUPPORTED_SUFFIXES
 from alti2v.crawl.importing.sources.item import Fault, Item, ItemOutcome, Lack, Place, derived_id
 from alti2v.crawl.store.ledger import Ledger
@@ -25,9 +27,11 @@ from alti2v.crawl.store.ledger.outcomes import Outcome, Pending, PostCounts, Sta
 from alti2v.crawl.store.ledger.state import StateKey
 from alti2v.crawl.store.post_json import FileRequest, TarLocation
 from alti2v.crawl.store.writer import FetchedFile, FileResult, MissingFile, StoreWriter
+from alti2v.numerals import counted
 from alti2v.records import Post, Status
 
-_NAMED = 3  # failed items, in the message at the end
+_NAMED = 3  # items in a remark
+_LOGGED = 1_000  # skipped items in the log; a table can list millions of posts without pictures
 _HAS_PICTURE = frozenset({Status.STORED, Status.DUPLICATE})
 
 
@@ -62,13 +66,12 @@ class ItemWriter:
     Args:
         ledger: Ledger of the store.
         writer: Writer of the store.
-        log: Log of the store; gets a line for each failed item.
+        log: Log of the store; gets a line for each failed item and the first 1,000 skipped ones.
         link: Function that gives a tar file a name in the store and returns its number; None to copy pictures.
 
     Attributes:
         ledger: Ledger of the store.
         outcomes: Number of items by outcome and reason.
-        first_failures: Messages of the first few items that failed.
     """
 
     def __init__(
@@ -81,7 +84,9 @@ class ItemWriter:
     ) -> None:
         self._link = link
         self.outcomes: Counter[tuple[ItemOutcome, str]] = Counter()
-        self.first_failures: list[str] = []
+        self._named: dict[ItemOutcome, list[str]] = {ItemOutcome.FAILED: [], ItemOutcome.SKIPPED: []}
+        self._skipped = self._sentences = 0
+        self._first_sentence = ""
         self.ledger = ledger
         self._writer = writer
         self._log = log
@@ -116,8 +121,15 @@ class ItemWriter:
             if outcome is ItemOutcome.FAILED:
                 message = _message(item, reading)
                 self._log.info("failed: %s: %s", reason, message)
-                if len(self.first_failures) < _NAMED:
-                    self.first_failures.append(message)
+                self._name(outcome, message)
+            elif outcome is ItemOutcome.SKIPPED:
+                self._skipped += 1
+                if self._skipped <= _LOGGED:
+                    self._log.info("skipped: %s: %s", reason, item.name)
+                self._name(outcome, f"{unquote(item.name)} ({reason})")
+            elif has_sentences(item.facts):
+                self._sentences += 1
+                self._first_sentence = self._first_sentence or item.facts.tags_unknown.partition(" ")[0]
             if outcome is not ItemOutcome.NEW:  # whether a read picture is new is decided by the writer
                 self.outcomes[outcome, reason] += 1
         with self.ledger.transaction():
@@ -143,6 +155,26 @@ class ItemWriter:
             for reason, count in is_now.items():
                 self.outcomes[outcome, reason] += count - was.get(reason, 0)
         self.outcomes = +self.outcomes
+
+    def remarks(self) -> Iterator[str]:
+        """Yield a line about items that failed, that were skipped, and whose tags seem to be sentences."""
+        for outcome, names in self._named.items():
+            count = sum(count for (one, _), count in self.outcomes.items() if one is outcome)
+            is_cut = outcome is ItemOutcome.SKIPPED and count > _LOGGED
+            logged = f"the first {_LOGGED:,}" if is_cut else "all"
+            if names:
+                yield f"{outcome} items: {count:,}, the first: {'; '.join(names)}: crawl.log names {logged}"
+        if self._sentences:
+            seem = counted(self._sentences, "caption seems", "captions seem")
+            yield (
+                f"{seem} to be sentences, and what is between commas "
+                f"became one tag, such as {self._first_sentence!r:.80}: captions of tags look like "
+                "'1girl, long hair', see docs/IMPORT.md"
+            )
+
+    def _name(self, outcome: ItemOutcome, message: str) -> None:
+        if len(self._named[outcome]) < _NAMED:
+            self._named[outcome].append(message)
 
     def _settle(self, batch: _Batch, item: Item, reading: Reading) -> tuple[ItemOutcome, str]:
         """Decide the outcome of an item, and add it to the batch; NEW is confirmed when it is written."""

@@ -394,20 +394,47 @@ def test_names_pair_in_any_unicode_form(tmp_path: Path) -> None:
     assert found == [{"one"}, {"two"}, {"three"}, {"four"}]
 
 
-def test_the_first_failed_items_are_named(tmp_path: Path) -> None:
-    """The command says which items failed first, how many did, and where all are named."""
+def _remarks(store: Path, source: Path) -> list[str]:
+    """Import a folder, and return what is said about single items."""
+    said: list[str] = []
+    import_pictures(
+        ImportConfig(store=store, sources=(source,)), progress=lambda progress: said.append(progress.milestone)
+    )
+    return [text for text in said if "items:" in text or "caption" in text]
+
+
+def test_failed_and_skipped_items_are_named(tmp_path: Path) -> None:
+    """The command says which items failed or were skipped first, how many, and where all are named."""
     files: dict[str, bytes | str] = {f"{number}.jpg": b"no picture" for number in range(5)}
     files |= {f"{number}.txt": "1girl" for number in range(6)}
-    source = write(tmp_path / "source", {**files, "5.jpg": picture(5)})
-    said: list[str] = []
-    config = ImportConfig(store=tmp_path / "store", sources=(source,))
-    import_pictures(config, progress=lambda progress: said.append(progress.milestone))
-    (line,) = (text for text in said if text.startswith("failed items"))
+    files |= {f"no caption {number}.jpg": picture(number) for number in range(4)}
+    source = write(tmp_path / "source", {**files, "5.jpg": picture(5), "alone.txt": "1girl"})
+    failed, skipped = _remarks(tmp_path / "store", source)
 
-    assert line.startswith("failed items: 5, the first: source/0.jpg")
-    assert "source/2.jpg" in line
-    assert "source/3.jpg" not in line
-    assert line.endswith("crawl.log names all")
+    assert failed.startswith("failed items: 5, the first: source/0.jpg")
+    assert "source/2.jpg" in failed
+    assert "source/3.jpg" not in failed
+    assert failed.endswith("crawl.log names all")
+    named = "; ".join(f"source/no caption {number}.jpg (no_tags)" for number in range(3))
+    assert skipped == f"skipped items: 5, the first: {named}: crawl.log names all"
+    assert "skipped: no_picture: source/alone.txt" in (tmp_path / "store" / "crawl.log").read_text()
+
+
+def test_sentences_in_place_of_tags_are_reported(tmp_path: Path) -> None:
+    """Captions in sentences are imported as they are, with a line that says what became of them."""
+    files: dict[str, bytes | str] = {f"{number}.jpg": picture(number) for number in range(4)}
+    captions = {
+        "0.txt": "A girl stands in a field",
+        "1.txt": "a photo of two cats, sitting on an old red sofa. They sleep.",
+        "2.txt": "1girl, jojo no kimyou na bouken, long hair, smile",
+        "3.txt": "1girl long_hair",
+    }
+    (line,) = _remarks(tmp_path / "store", write(tmp_path / "source", {**files, **captions}))
+
+    assert line == (
+        "2 captions seem to be sentences, and what is between commas became one tag, such as "
+        "'A_girl_stands_in_a_field': captions of tags look like '1girl, long hair', see docs/IMPORT.md"
+    )
 
 
 def test_more_tags_than_a_post_can_have_are_told_and_not_cut(
@@ -449,7 +476,9 @@ def test_status_and_card_name_an_imported_source(tmp_path: Path) -> None:
     assert "board" not in card
     assert "made from the MD5s of the pictures" in stats
     assert "made from the MD5s of the pictures" in page.read_text()
+    assert "metadata/ have each picture's id and its url" in stats
     assert "not said" not in stats
+    assert "<h3>Sources" not in page.read_text()
 
 
 def test_files_that_img2dataset_has_reduced_are_no_mismatch(tmp_path: Path) -> None:

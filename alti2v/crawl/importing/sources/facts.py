@@ -65,6 +65,8 @@ _SAME = ({"md5", "hash"}, {"file_url", "url"})
 
 _TAG_COLUMNS = tuple(category.tags_column for category in Category)
 
+_SENTENCE_JOINS = 4  # between the words of a tag
+
 _NOTHING: tuple[object, ...] = (None, "", [], (), {})
 _BLANK = ", \t\r\n"
 
@@ -238,6 +240,12 @@ def with_caption(post: Post, text: str, name: str) -> Post | Fault:
     if is_text_of_tags(text) and not (groups or rating):
         return _no_usable_tag(name)
     return with_tags(post, groups, rating)
+
+
+def has_sentences(post: Post) -> bool:
+    """Return whether the tags without a category are of five or more words on average, as no board's are."""
+    names = post.tags_unknown
+    return names.count("_") >= _SENTENCE_JOINS * (names.count(" ") + 1)
 
 
 def joined(groups: Mapping[Category, Iterable[str]]) -> dict[str, str]:
