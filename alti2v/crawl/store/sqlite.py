@@ -28,6 +28,9 @@ class Database:
         version: Version of the schema, > 0.
         readonly: Open only for reading, which is possible while another process writes; nothing is written.
 
+    Attributes:
+        folder: Folder with the file.
+
     Raises:
         DamagedError: The file is not a database of this version, or cannot be read.
         StorageError: The file system refuses.
@@ -35,6 +38,7 @@ class Database:
 
     def __init__(self, path: Path, *, schema: str, version: int, readonly: bool = False) -> None:
         self._path, self._is_readonly = path, readonly
+        self.folder = path.parent
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         self._repair = f"run `alti2v verify {path.parent} --repair`"
         with self.errors():

@@ -1,4 +1,8 @@
-"""Counts of posts with each tag, kept for each part of the post table, so that only changed parts are read."""
+"""Counts of posts with each tag, kept for each part of the post table, so that only changed parts are read.
+
+They belong to the part's Parquet file of that size and time: after a program that does not know them has
+written the file, or a copy without times, its posts are counted again. So they are if the counts are odd.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.ledger.state import StateKey
 from alti2v.crawl.store.schema import PART_ROWS
 from alti2v.records import Category
+from alti2v.storage.layout import posts_table
 
 _GROUPS = frozenset(category.value for category in Category)
 
@@ -19,15 +24,21 @@ def total_counts(ledger: Ledger) -> TagCounts:
     totals: TagCounts = {}
     changed = set(ledger.parts.dirty())
     for part in ledger.parts.all():
-        kept = None if part in changed else _kept(ledger, part)
-        for group, counts in (count_tags(ledger, part=part) if kept is None else kept).items():
-            totals.setdefault(group, Counter()).update(counts)
+        counts = None if part in changed else _kept(ledger, part)
+        if counts is None:
+            counts = count_tags(ledger, part=part)
+            if part not in changed:
+                with ledger.transaction():
+                    keep_counts(ledger, part, counts)
+        for group, of_group in counts.items():
+            totals.setdefault(group, Counter()).update(of_group)
     return totals
 
 
 def keep_counts(ledger: Ledger, part: int, counts: TagCounts) -> None:
     """Record the counts of a part; in the transaction that marks it as exported, so that they are never old."""
-    ledger.state.set(StateKey.TAG_COUNTS, json.dumps(counts), name=str(part))
+    kept = json.dumps({"file": _file(ledger, part), "counts": counts})
+    ledger.state.set(StateKey.TAG_COUNTS, kept, name=str(part))
 
 
 def forget_counts(ledger: Ledger) -> None:
@@ -36,21 +47,40 @@ def forget_counts(ledger: Ledger) -> None:
         ledger.state.forget_all(StateKey.TAG_COUNTS)
 
 
-def _kept(ledger: Ledger, part: int) -> TagCounts | None:
-    """Return the counts of a part; None if there are none, or other values than `keep_counts` writes."""
-    text = ledger.state.get(StateKey.TAG_COUNTS, str(part))
+def _file(ledger: Ledger, part: int) -> list[int] | None:
+    """Return size and time of a part's file; None if there is none."""
     try:
-        groups = json.loads(text or "null")
+        found = (ledger.folder / posts_table(part)).lstat()
+    except OSError:
+        return None
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _kept(ledger: Ledger, part: int) -> TagCounts | None:
+    """Return the counts of a part; None if they are not those of its file, or not what `keep_counts` writes."""
+    try:
+        kept = json.loads(ledger.state.get(StateKey.TAG_COUNTS, str(part)) or "null")
+        if not isinstance(kept, dict) or kept.keys() != {"file", "counts"}:
+            return None
+        groups = kept["counts"]
+        are_counts = (
+            isinstance(groups, dict) and groups.keys() <= _GROUPS and all(map(_are_counts, groups.values()))
+        )
+        is_of_file = kept["file"] is not None and kept["file"] == _file(ledger, part)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(groups, dict) or not groups.keys() <= _GROUPS:
-        return None
-    if not all(map(_are_counts, groups.values())):
-        return None
-    return {group: Counter(of_group) for group, of_group in groups.items()}
+    return (
+        {group: Counter(of_group) for group, of_group in groups.items()} if are_counts and is_of_file else None
+    )
 
 
 def _are_counts(of_group: object) -> bool:
-    return isinstance(of_group, dict) and all(
-        type(count) is int and 0 < count <= PART_ROWS for count in of_group.values()
-    )
+    """Return whether an object has tags and numbers of posts.
+
+    Raises:
+        UnicodeEncodeError: A tag has half a character, which no table can hold.
+    """
+    if not isinstance(of_group, dict):
+        return False
+    "".join(of_group).encode()
+    return all(type(count) is int and 0 < count <= PART_ROWS for count in of_group.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from alti2v.crawl.store import schema, tables
-from alti2v.crawl.store.arrow import count_tags
+from alti2v.crawl.store.arrow import TagCounts, count_tags
 from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.ledger.posts import PostTable
 from alti2v.crawl.store.ledger.state import StateKey
@@ -99,26 +101,81 @@ def test_only_changed_parts_are_read(ledger: Ledger, tmp_path: Path, monkeypatch
     assert exported(tmp_path) == counted(ledger)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "{",
-        "[" * 10**5,
-        "7",
-        "[]",
-        '{"general": 3}',
-        '{"other": {}}',
-        '{"general": {"a": "1"}}',
-        '{"general": {"a": 99}}',
-        '{"general": {"a": -1}}',
-        '{"general": {"a": true}}',
-    ],
+ODD_COUNTS = (
+    "3",
+    "[]",
+    "NaN",
+    "1e999",
+    '{"general": 3}',
+    '{"other": {}}',
+    '{"general": {"a": "1"}}',
+    '{"general": {"a": 99}}',
+    '{"general": {"a": -1}}',
+    '{"general": {"a": NaN}}',
+    '{"general": {"a": 1e999}}',
+    '{"general": {"a": true}}',
+    '{"general": {"\\ud800": 1}}',
+    f'{{"general": {{"a": {"9" * 5_000}}}}}',
 )
-def test_counts_that_nobody_wrote_are_counted_again(ledger: Ledger, tmp_path: Path, text: str) -> None:
-    """Text that is no JSON, of another kind, or with numbers that no part has."""
+
+
+ODD: tuple[str | bytes | int, ...] = (
+    "{",
+    "[" * 10**5,
+    "7",
+    b"\xff\xfe",
+    12,
+    *ODD_COUNTS,
+    *(f'{{"file": FILE, "counts": {counts}}}' for counts in ODD_COUNTS),
+    *(f'{{"file": {file}, "counts": {{}}}}' for file in ("null", "3", "[1, 2]", "[]", '"\\ud800"')),
+)
+
+
+def test_counts_that_nobody_wrote_are_counted_again(ledger: Ledger, tmp_path: Path) -> None:
+    """Text that is no JSON, of another kind, with numbers that no part has, or with half a character."""
     add(ledger, *(post(number, "a", "b") for number in range(1, 2 * ROWS)))
     tables.export(tmp_path, ledger)
-    with ledger.transaction():
-        ledger.state.set(StateKey.TAG_COUNTS, text, name="1")
+    kept = json.loads(ledger.state.get(StateKey.TAG_COUNTS, "1") or "")
+    for text in ODD:
+        odd = text.replace("FILE", json.dumps(kept["file"])) if isinstance(text, str) else text
+        with ledger.transaction():
+            ledger.execute("INSERT OR REPLACE INTO state VALUES ('tag_counts 1', CAST(? AS TEXT))", (odd,))
+
+        assert total_counts(ledger) == count_tags(ledger), text
+
+
+def test_parts_that_another_program_exported_are_counted_again(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older program exports changed posts, and leaves the counts; only their part is read, once."""
+    add(ledger, *(post(number, "a", "b") for number in range(1, 5 * ROWS)))
+    tables.export(tmp_path, ledger)
+    with monkeypatch.context() as older:
+        older.setattr(tables, "keep_counts", lambda *_: None)
+        older.setattr(tables, "total_counts", count_tags)
+        add(ledger, post(2 * ROWS, "a", "c"))
+        tables.export(tmp_path, ledger)
+    read: list[int | None] = []
+
+    def reading(ledger: Ledger, *, part: int | None = None) -> TagCounts:
+        read.append(part)
+        return count_tags(ledger, part=part)
+
+    monkeypatch.setattr("alti2v.crawl.store.tag_counts.count_tags", reading)
+    for _ in range(2):
+        assert total_counts(ledger) == count_tags(ledger)
+        assert read == [1]
+
+
+def test_a_copy_of_a_store_is_counted_once(ledger: Ledger, tmp_path: Path) -> None:
+    """Without the times of its files, the counts may not be theirs."""
+    add(ledger, *(post(number, "a", "b") for number in range(1, 3 * ROWS)))
+    tables.export(tmp_path, ledger)
+    before = [ledger.state.get(StateKey.TAG_COUNTS, str(part)) for part in ledger.parts.all()]
+    for file in (tmp_path / "posts").iterdir():
+        os.utime(file, ns=(5, 5))
 
     assert total_counts(ledger) == count_tags(ledger)
+    after = [ledger.state.get(StateKey.TAG_COUNTS, str(part)) for part in ledger.parts.all()]
+    assert len(after) == 3
+    assert not set(before) & set(after)

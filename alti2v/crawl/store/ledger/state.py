@@ -19,7 +19,7 @@ class StateKey(StrEnum):
     UNCOUNTED = "uncounted"  # recorded posts that the board did not count at the last full refresh
     LAST_RUN = "last_run"  # JSON of a LastRun
     EXPORTED_TAGS = "exported_tags"  # revision of the tags in the exported tables
-    TAG_COUNTS = "tag_counts"  # + part: JSON of the posts with each tag, by group, when the part was exported
+    TAG_COUNTS = "tag_counts"  # + part: JSON of the posts with each tag, by group, and of the part's file
     TAGS_OUTDATED = "tags_outdated"  # set from the export of a part to that of tags.parquet
     EXPORTED_HISTORY = "exported_history"  # number of changes in the exported history
     EXPORTED_REPLACED = "exported_replaced"  # number of rows in the exported table of replaced files
@@ -36,9 +36,9 @@ class StateTable:
         self._database = database
 
     def get(self, key: StateKey, name: str = "") -> str | None:
-        """Return a value; None if there is none."""
-        row = self._database.select_one("SELECT value FROM state WHERE key=?", _text(key, name))
-        return None if row is None else str(row["value"])
+        """Return a value, with a sign for bytes that are no text; None if there is none."""
+        row = self._database.select_one("SELECT CAST(value AS BLOB) FROM state WHERE key=?", _text(key, name))
+        return None if row is None else bytes(row[0]).decode(errors="replace")
 
     def set(self, key: StateKey, value: str, *, name: str = "") -> None:
         """Record a value."""
