@@ -136,7 +136,8 @@ def train(
     if options["augmentation"] is not None:
         options["augmentation"] = parse_augmentation(options["augmentation"])
     if only_plan:
-        planned = plan(TrainConfig(**options))
+        with progress_display() as progress:
+            planned = plan(TrainConfig(**options), progress=progress)
         print_result(planned, as_json=as_json, table=_planned(planned))
         return
     with progress_display() as progress:
@@ -163,11 +164,11 @@ def _planned(plan: TrainingEstimate) -> dict[str, str]:
         "parameters": f"{plan.parameters:,}, {plan.learning:,} trainable, {plan.precision}",
         "memory": f"at least {size(plan.memory_bytes)} per device, {free} free",
         "steps": f"{plan.steps:,} in {counted(plan.epochs, 'epoch')}, on {counted(plan.devices, 'device')}",
-        "trains": "the head" if plan.train_from == HEAD_ONLY else f"the network from {plan.train_from} on",
+        "trains": "the head" if plan.train_from == HEAD_ONLY else f"the layers from {plan.train_from} on",
         "input alone": f"{plan.input_samples_per_s:,.1f} samples/s",
         "training alone": f"{plan.training_samples_per_s:,.1f} samples/s",
         "limited by": plan.limited_by,
-        "time": f"{duration(plan.seconds)}, without validation",
+        "time": duration(plan.seconds),
     }
 
 

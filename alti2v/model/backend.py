@@ -33,6 +33,9 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562: modules without ty
 
         # Listing the devices makes the CUDA stub complain on a machine without a GPU.
         tensorflow.config.list_physical_devices()
+        # Warnings of its Python side are for people who write models: a network that is cut at several layers
+        # to measure them "triggered tf.function retracing".
+        tensorflow.get_logger().setLevel("ERROR")
     globals()["tf"] = tensorflow
     globals()["keras"] = keras_module
     return globals()[name]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from alti2v.errors import UsageError
 from alti2v.model.recipes import HEAD_ONLY
+from alti2v.numerals import counted
 
 # Fewer passes than this with more layers are worth less than more passes with fewer layers (docs/RECIPES.md).
 _LEAST_EPOCHS = 2
@@ -15,6 +16,10 @@ _LEAST_EPOCHS = 2
 _MOST_STORED = 8
 # Start of the program, checkpoints and the final model, seconds; and the share of the time for the unforeseen.
 _START_S, _RESERVE = 10.0, 0.05
+# Measuring: a share of the time, but at least the seconds that compiling the network and a few steps take.
+_MEASURED_SHARE, _MEASURED_S = 0.1, 20.0
+# A step passes the layers forward, and twice backward: for the gradients of the inputs, and of the weights.
+PASSES_OF_STEP = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +47,7 @@ class Rates:
 
     def seconds(self, samples: float, *, learning: float | None) -> float:
         """Time for samples with the given share of the backbone learning; None for a forward pass alone."""
-        each_s = 1 / self.forward
-        if learning is not None:
-            # Layers before the first one that learns are only passed forward.
-            each_s += max(0.0, 1 / self.training - 1 / self.forward) * learning
+        each_s = 1 / self.forward if learning is None else _step_s(self, learning)
         return samples * (each_s + 1 / self.input if self.is_cpu else max(each_s, 1 / self.input))
 
 
@@ -76,6 +78,7 @@ class BudgetPlan:
         is_stored: True if they are passes over stored maps instead of pictures.
         head_s: Time of the head start, seconds.
         epochs_s: Time of the epochs with their validations, seconds.
+        samples_per_s: Training samples per second in the epochs, or in the head start if it is all.
     """
 
     train_from: str
@@ -83,6 +86,61 @@ class BudgetPlan:
     is_stored: bool
     head_s: float
     epochs_s: float
+    samples_per_s: float
+
+    @property
+    def seconds(self) -> float:
+        """Time of the whole training."""
+        return _START_S + self.head_s + self.epochs_s
+
+    def __str__(self) -> str:
+        """Return the plan in words."""
+        parts = [f"head on stored features, {self.head_s / 60:.1f} min"] if self.head_s else []
+        if self.train_from == HEAD_ONLY:
+            parts.append("nothing else, because an epoch of the backbone's last block does not fit")
+        else:
+            stored = ", from stored feature maps" if self.is_stored else ""
+            parts.append(
+                f"{counted(self.epochs, 'epoch')} of the layers from {self.train_from} on{stored}, "
+                f"{self.epochs_s / 60:.1f} min"
+            )
+        return f"plan for the budget: {'; '.join(parts)}"
+
+
+def measuring_s(seconds: float) -> float:
+    """Return how long the machine may be measured for a training of `seconds`.
+
+    Raises:
+        UsageError: There is not even time for that.
+    """
+    allowed_s = max(_MEASURED_S, _MEASURED_SHARE * seconds)
+    if seconds <= allowed_s + _START_S:
+        raise UsageError(
+            f"--budget {seconds / 60:g} is too short: the start and measuring this machine take up to "
+            f"{allowed_s + _START_S:.0f} s: give at least 1"
+        )
+    return allowed_s
+
+
+def require_time(rates: Rates, samples: Samples, *, seconds: float, measured_s: float) -> None:
+    """Check that the head fits into a budget or, without a head start, an epoch of the whole network.
+
+    Raises:
+        UsageError: It does not fit; the message names the shortest budget that fits.
+    """
+    if rates.head is not None:
+        needed_s, what = _head_s(rates, samples), "the head on the frozen backbone alone"
+    else:
+        needed_s, what = _epoch_s(rates, samples, 1.0), "one epoch"
+    if needed_s <= _usable_s(seconds, measured_s):
+        return
+    training_s = (needed_s + _START_S) / (1 - _RESERVE)
+    # A longer budget is measured longer.
+    least_s = max(training_s + max(measured_s, _MEASURED_S), training_s / (1 - _MEASURED_SHARE))
+    raise UsageError(
+        f"--budget {seconds / 60:g} is too short: measuring this machine took {measured_s / 60:.1f} minutes, "
+        f"and {what} takes about {training_s / 60:.1f} with the start: give at least {math.ceil(least_s / 60)}"
+    )
 
 
 def plan_for_budget(
@@ -97,15 +155,9 @@ def plan_for_budget(
     Raises:
         UsageError: The time is too short for the head, or, without a head start, for one epoch.
     """
-    usable_s = (seconds - measured_s) * (1 - _RESERVE) - _START_S
-    head_s = 0.0
-    if rates.head is not None:
-        head_s = rates.seconds(samples.all, learning=None) + samples.head / rates.head
-    elif _epoch_s(rates, samples, 1.0) > usable_s:
-        raise _too_short(seconds, measured_s, _epoch_s(rates, samples, 1.0), "one epoch")
-    if head_s > usable_s:
-        raise _too_short(seconds, measured_s, head_s, "the head on the frozen backbone alone")
-    left_s = usable_s - head_s
+    require_time(rates, samples, seconds=seconds, measured_s=measured_s)
+    head_s = _head_s(rates, samples)
+    left_s = _usable_s(seconds, measured_s) - head_s
     by_depth = sorted(rates.shares.items(), key=lambda item: -item[1])
     for number, (first, share) in enumerate(by_depth):
         is_last = number + 1 == len(by_depth)
@@ -115,26 +167,44 @@ def plan_for_budget(
         # Random weights all have to learn.
         if epochs >= (1 if is_last or rates.head is None else _LEAST_EPOCHS):
             return BudgetPlan(
-                train_from=first, epochs=epochs, is_stored=is_stored, head_s=head_s, epochs_s=epochs * epoch_s
+                train_from=first,
+                epochs=epochs,
+                is_stored=is_stored,
+                head_s=head_s,
+                epochs_s=epochs * epoch_s,
+                samples_per_s=1 / (_stored_step_s(rates, share) if is_stored else _step_s(rates, share)),
             )
-    return BudgetPlan(train_from=HEAD_ONLY, epochs=0, is_stored=True, head_s=head_s, epochs_s=0.0)
+    assert rates.head is not None
+    return BudgetPlan(
+        train_from=HEAD_ONLY, epochs=0, is_stored=True, head_s=head_s, epochs_s=0.0, samples_per_s=rates.head
+    )
+
+
+def _usable_s(seconds: float, measured_s: float) -> float:
+    return (seconds - measured_s) * (1 - _RESERVE) - _START_S
+
+
+def _head_s(rates: Rates, samples: Samples) -> float:
+    """Estimate the head start: one pass over all pictures, and its epochs on the features; 0 without one."""
+    if rates.head is None:
+        return 0.0
+    return rates.seconds(samples.all, learning=None) + samples.head / rates.head
+
+
+def _step_s(rates: Rates, share: float) -> float:
+    """Estimate a sample's part of a step: layers before the first one that learns are only passed forward."""
+    return 1 / rates.forward + max(0.0, 1 / rates.training - 1 / rates.forward) * share
+
+
+def _stored_step_s(rates: Rates, share: float) -> float:
+    """Estimate the same for the last block on stored maps: its share of a step, and a step of the head."""
+    assert rates.head is not None
+    return share / rates.training + 1 / rates.head
 
 
 def _stored_epoch_s(rates: Rates, samples: Samples, share: float) -> float:
-    """Estimate an epoch of the last block on stored maps: its share of a whole step, and a step of the head."""
-    assert rates.head is not None
-    each_s = share / rates.training + 1 / rates.head
-    return samples.train * each_s + rates.seconds(samples.validation, learning=None)
+    return samples.train * _stored_step_s(rates, share) + rates.seconds(samples.validation, learning=None)
 
 
 def _epoch_s(rates: Rates, samples: Samples, share: float) -> float:
     return rates.seconds(samples.train, learning=share) + rates.seconds(samples.validation, learning=None)
-
-
-def _too_short(seconds: float, measured_s: float, needed_s: float, what: str) -> UsageError:
-    training_s = (needed_s + _START_S) / (1 - _RESERVE)
-    return UsageError(
-        f"--budget {seconds / 60:g} is too short: measuring this machine took {measured_s / 60:.1f} minutes, "
-        f"and {what} takes about {training_s / 60:.1f} with the start: "
-        f"give at least {math.ceil((measured_s + training_s) / 60)}"
-    )

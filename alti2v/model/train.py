@@ -16,17 +16,19 @@ from typing import Any
 from alti2v.dataset.check.checksums import check_contents, check_shards
 from alti2v.dataset.manifest import Manifest, read_manifest, read_vocabulary
 from alti2v.errors import DataError, UsageError
+from alti2v.model.budget import BudgetPlan, Rates, measuring_s, plan_for_budget, require_time
 from alti2v.model.network.build import MIN_SIZE
 from alti2v.model.network.cut import is_cut
 from alti2v.model.options.training import TrainConfig
 from alti2v.model.recipes import HEAD_ONLY, RECIPES
 from alti2v.model.saved_model import read_training
-from alti2v.model.train_settings import resolve_settings, within_budget
+from alti2v.model.train_settings import resolve_settings, samples_of, within_budget
 from alti2v.model.training.distributed import ProcessGroup, join_processes
 from alti2v.model.training.estimate import (
     MEASUREMENTS,
     Measurements,
     TrainingEstimate,
+    estimate_for_budget,
     estimate_training,
     measure_rates,
 )
@@ -130,12 +132,8 @@ def train(
             line = "this training is finished: more --epochs continue it, another RUN starts a new one"
             progress(Progress(stage="start", done=1, total=1, unit="network", milestone=line))
             return TrainReport.from_training(config, finished, resumed_from_step=finished["steps"])
-        if config.budget is not None and kind_of(config.run) is not DirectoryKind.RUN:
-            # At once: compiling the network and its first steps can take minutes on a busy machine.
-            line = f"measuring this machine, to plan a training of {config.budget:g} minutes"
-            progress(Progress(stage="budget", done=0, total=1, unit="plan", milestone=line))
-            settings, line = request.planned_for_budget(settings, clock)
-            progress(Progress(stage="budget", done=1, total=1, unit="plan", milestone=line))
+        if request.is_to_be_planned:
+            settings, _, _ = request.planned_for_budget(settings, progress, clock)
         job = request.job(settings)
         if processes.is_first:
             shards = (*manifest.split("train"), *manifest.split("validation"))
@@ -147,6 +145,7 @@ def train(
 def plan(
     config: TrainConfig,
     *,
+    progress: ProgressHook = ignore_progress,
     measurements: Measurements = MEASUREMENTS,
     clock: Callable[[], float] = time.monotonic,
 ) -> TrainingEstimate:
@@ -154,7 +153,8 @@ def plan(
 
     Args:
         config: Options of the training.
-        measurements: How to measure this machine.
+        progress: Called before and after measuring.
+        measurements: How to measure this machine, without a budget.
         clock: Monotonic clock, in seconds.
 
     Raises:
@@ -164,9 +164,15 @@ def plan(
     with join_processes() as processes:
         request = _Request(config, manifest, tags, processes)
         settings = resolve_settings(config, manifest, devices=processes.devices)
-        if config.budget is not None and kind_of(config.run) is not DirectoryKind.RUN:
-            settings, _ = request.planned_for_budget(settings, clock)
+        if request.is_to_be_planned:
+            settings, rates, found = request.planned_for_budget(settings, progress, clock)
+            return estimate_for_budget(request.job(settings), rates, found)
+        _announce(progress, "measuring this machine")
         return estimate_training(request.job(settings), measurements)
+
+
+def _announce(progress: ProgressHook, line: str) -> None:
+    progress(Progress(stage="plan", done=0, total=1, unit="plan", milestone=line))
 
 
 def _open_dataset(config: TrainConfig) -> tuple[Manifest, tuple[Tag, ...]]:
@@ -208,8 +214,15 @@ class _Request:
         require_initial_weights(settings)
         return settings
 
-    def planned_for_budget(self, settings: RunSettings, clock: Callable[[], float]) -> tuple[RunSettings, str]:
-        """Measure this machine; return the settings of a new run that fit its budget, and the plan in words.
+    @property
+    def is_to_be_planned(self) -> bool:
+        """True if a budget is given, and no run has a plan yet."""
+        return self.config.budget is not None and kind_of(self.config.run) is not DirectoryKind.RUN
+
+    def planned_for_budget(
+        self, settings: RunSettings, progress: ProgressHook, clock: Callable[[], float]
+    ) -> tuple[RunSettings, Rates, BudgetPlan]:
+        """Measure this machine; return the settings of a new run that fit its budget, and their reasons.
 
         Raises:
             Alti2vError: As `train`.
@@ -217,9 +230,23 @@ class _Request:
         assert self.config.budget is not None
         if not math.isfinite(self.config.budget):
             raise UsageError(f"--budget {self.config.budget} is no time: give a number of minutes")
-        begun_s, seconds = clock(), 60 * self.config.budget
-        rates = measure_rates(self.job(settings))
-        return within_budget(settings, self.manifest, rates, seconds=seconds, measured_s=clock() - begun_s)
+        begun_s, seconds, samples = clock(), 60 * self.config.budget, samples_of(self.manifest)
+        allowed_s = measuring_s(seconds)
+
+        def require(rates: Rates) -> None:
+            require_time(rates, samples, seconds=seconds, measured_s=clock() - begun_s)
+
+        _announce(progress, f"measuring this machine, to plan a training of {self.config.budget:g} minutes")
+        rates = measure_rates(self.job(settings), allowed_s=allowed_s, require_time=require)
+        found = plan_for_budget(
+            rates,
+            samples,
+            seconds=seconds,
+            measured_s=clock() - begun_s,
+            most_epochs=settings.recipe.epochs,
+        )
+        _announce(progress, str(found))
+        return within_budget(settings, found, samples=samples), rates, found
 
     def job(self, settings: RunSettings) -> Job:
         """Make the job, after checks of everything that can be refused.

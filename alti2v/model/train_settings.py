@@ -8,7 +8,7 @@ from pathlib import Path
 from alti2v.dataset.manifest import Manifest
 from alti2v.dataset.versions.lineage import removed_since
 from alti2v.errors import DamagedError, UsageError
-from alti2v.model.budget import Rates, Samples, plan_for_budget
+from alti2v.model.budget import BudgetPlan, Samples
 from alti2v.model.network.build import LEVELS
 from alti2v.model.network.cut import is_cut
 from alti2v.model.network.precision import choose_precision
@@ -47,8 +47,8 @@ def resolve_settings(config: TrainConfig, manifest: Manifest, *, devices: int) -
             else choose_precision(config.precision, devices=devices)
         ),
         seed=config.seed,
-        cache_features=config.cache_features
-        or (config.budget is not None and begun is not None and begun.cache_features),
+        # Also where it is left out: a budget may have chosen it, and a flag cannot be taken back.
+        cache_features=config.cache_features or (begun is not None and begun.cache_features),
     )
     if begun is not None:
         _require_same_training(config.run, begun, settings, manifest)
@@ -107,50 +107,28 @@ def _with_head_start(config: TrainConfig, recipe: Recipe, *, weights: str, devic
     return replace(recipe, head_start=False)
 
 
-def within_budget(
-    settings: RunSettings, manifest: Manifest, rates: Rates, *, seconds: float, measured_s: float
-) -> tuple[RunSettings, str]:
-    """Plan a new training for a time, measuring included; return its settings, and the plan in words.
+def samples_of(manifest: Manifest) -> Samples:
+    """Return how many samples each part of a training on a dataset sees."""
+    train = manifest.samples("train")
+    return Samples(
+        train=train,
+        validation=manifest.samples("validation"),
+        all=manifest.total,
+        head=head_epochs(train) * train,
+    )
 
-    Raises:
-        UsageError: The time is too short.
-    """
-    recipe, samples = settings.recipe, manifest.samples("train")
-    passes = head_epochs(samples)
-    found = plan_for_budget(
-        rates,
-        Samples(
-            train=samples,
-            validation=manifest.samples("validation"),
-            all=manifest.total,
-            head=passes * samples,
-        ),
-        seconds=seconds,
-        measured_s=measured_s,
-        most_epochs=recipe.epochs,
-    )
-    start = f"head on stored features, {found.head_s / 60:.1f} min; " if recipe.head_start else ""
-    if found.train_from != HEAD_ONLY:
-        stored = ", from stored feature maps" if found.is_stored else ""
-        words = (
-            f"{counted(found.epochs, 'epoch')} of the layers from {found.train_from} on{stored}, "
-            f"{found.epochs_s / 60:.1f} min"
-        )
-        recipe = replace(recipe, train_from=found.train_from, epochs=found.epochs)
-        if found.is_stored:
-            recipe = replace(recipe, augmentation=NO_AUGMENTATION)
-        settings = replace(settings, recipe=recipe, cache_features=found.is_stored)
-        return settings, f"plan for the budget: {start}{words}"
-    recipe = replace(
-        recipe,
-        train_from=HEAD_ONLY,
-        head_start=False,
-        frozen_epochs=passes,
-        epochs=passes,
-        augmentation=NO_AUGMENTATION,
-    )
-    words = "nothing else, because an epoch of the backbone's last block does not fit"
-    return replace(settings, recipe=recipe, cache_features=True), f"plan for the budget: {start}{words}"
+
+def within_budget(settings: RunSettings, found: BudgetPlan, *, samples: Samples) -> RunSettings:
+    """Return the settings of a new run that follow from the plan of its budget."""
+    if found.train_from == HEAD_ONLY:
+        passes = head_epochs(samples.train)
+        recipe = replace(settings.recipe, head_start=False, frozen_epochs=passes, epochs=passes)
+    else:
+        recipe = replace(settings.recipe, epochs=found.epochs)
+    recipe = replace(recipe, train_from=found.train_from)
+    if found.is_stored:
+        recipe = replace(recipe, augmentation=NO_AUGMENTATION)
+    return replace(settings, recipe=recipe, cache_features=found.is_stored)
 
 
 def _require_same_training(run: Path, begun: RunSettings, settings: RunSettings, manifest: Manifest) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alti2v.errors import UsageError
-from alti2v.model.budget import Rates, Samples, plan_for_budget
+from alti2v.model.budget import Rates, Samples, measuring_s, plan_for_budget
 from alti2v.model.train import TrainConfig
 
 # Two cores with bfloat16 at 96 px (docs/BENCHMARKS.md).
@@ -67,7 +67,7 @@ def test_a_plan_fits_and_more_time_never_gives_less(
         plan_for_budget(rates, SAMPLES, seconds=60 * time, most_epochs=30)
         for time in (minutes, factor * minutes)
     ]
-    assert plans[0].head_s + plans[0].epochs_s < 60 * minutes
+    assert plans[0].seconds < 60 * minutes
     assert plans[0].epochs <= 30
     assert DEPTHS.index(plans[1].train_from) >= DEPTHS.index(plans[0].train_from)
 
@@ -80,6 +80,22 @@ def test_too_short_is_one_line() -> None:
     ):
         plan_for_budget(RATES, SAMPLES, seconds=60, measured_s=36, most_epochs=30)
     assert plan_for_budget(RATES, SAMPLES, seconds=240, measured_s=36, most_epochs=30).head_s > 0
+
+
+@pytest.mark.parametrize("minutes", [0.7, 1.5, 2.4])
+def test_the_named_budget_fits(minutes: float) -> None:
+    """The shortest time that a refusal names is enough, also when measuring then takes all that it may."""
+    with pytest.raises(UsageError) as refusal:
+        plan_for_budget(RATES, SAMPLES, seconds=60 * minutes, measured_s=5, most_epochs=30)
+    named_s = 60.0 * int(str(refusal.value).rpartition(" ")[2])
+    plan_for_budget(RATES, SAMPLES, seconds=named_s, measured_s=measuring_s(named_s), most_epochs=30)
+
+
+def test_measuring_takes_a_tenth_of_the_time_or_20_seconds() -> None:
+    """A time in which nothing but measuring fits is refused before it."""
+    assert [measuring_s(seconds) for seconds in (60, 600, 3_600)] == [20, 60, 360]
+    with pytest.raises(UsageError, match=r"--budget 0\.5 is too short: .* measuring .* give at least 1$"):
+        measuring_s(30)
 
 
 def test_random_weights_learn_as_a_whole_or_not_at_all() -> None:

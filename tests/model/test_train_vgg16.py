@@ -95,4 +95,4 @@ def test_a_plan_measures_and_writes_nothing(dataset: Path, tmp_path: Path) -> No
     assert planned.memory_bytes > 4 * planned.parameters
     rates = (planned.input_samples_per_s, planned.training_samples_per_s)
     assert planned.limited_by == ("input" if rates[0] < rates[1] else "training")
-    assert planned.seconds == pytest.approx(sum(samples / rate for rate in rates), rel=0.05, abs=0.1)
+    assert planned.seconds > sum(samples / rate for rate in rates)  # and 12 pictures after each epoch

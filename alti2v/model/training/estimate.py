@@ -7,7 +7,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from alti2v.errors import DataError, UsageError
 from alti2v.model import backend
 from alti2v.model.arrays import Float32Array, Uint8Array
-from alti2v.model.budget import Rates
+from alti2v.model.budget import PASSES_OF_STEP, BudgetPlan, Rates
 from alti2v.model.data.pipeline import training_batches
 from alti2v.model.data.read_errors import reading_errors
 from alti2v.model.data.shards import ReadFailure
@@ -49,7 +49,7 @@ class TrainingEstimate:
         input_samples_per_s: Speed of the input alone.
         training_samples_per_s: Speed of the network alone in the last phase, on one batch repeated.
         limited_by: Part that takes longer over the whole training, "input" or "training".
-        seconds: Time of the whole training without validation. On a CPU, where input and training share the
+        seconds: Time of the whole training, validations included. On a CPU, where input and training share the
             cores, the sum of their times; on other devices, where they overlap, the longer of the two.
     """
 
@@ -118,25 +118,75 @@ MEASUREMENTS = Measurements()
 QUICK_MEASUREMENTS = Measurements(
     input_rate=functools.partial(rate_of_batches, count=3), step_rate=functools.partial(rate_of_steps, count=2)
 )
+_ROUNDS = 3  # of such a measurement, with the one that compiles
+_FEW = 4  # pictures whose forward pass says how many more can be measured
+_COMPILING_S = 5.0  # of a step, on a busy processor
 
 
-def measure_rates(job: Job, measurements: Measurements = QUICK_MEASUREMENTS) -> Rates:
-    """Measure how fast this machine does each part of a training that has no plan yet."""
+def measure_rates(
+    job: Job,
+    *,
+    allowed_s: float,
+    require_time: Callable[[Rates], None],
+    measurements: Measurements = QUICK_MEASUREMENTS,
+    clock: Callable[[], float] = time.monotonic,
+) -> Rates:
+    """Measure how fast this machine does each part of a training that has no plan yet.
+
+    Pictures of a batch are left out if all of them would take too long. Where there is no time for a step of
+    more than one picture, its rate follows from that of the forward pass.
+
+    Args:
+        job: The training.
+        allowed_s: Time for it, seconds.
+        require_time: Called before a whole step is measured, with the rates until then; raises if they do not
+            suffice.
+        measurements: How to measure.
+        clock: Monotonic clock, seconds.
+    """
+    end_s = clock() + allowed_s
     network = build_for(job)
     (images, inputs, labels), input_rate = _measured_input(job, measurements)
     parts = cut(network)
+    forward = measurements.step_rate(parts.trunk.predict_on_batch, images[:_FEW])
+    count = int((end_s - clock()) / 4 * forward / _ROUNDS)
+    if count > _FEW:  # a large batch is faster
+        forward = measurements.step_rate(parts.trunk.predict_on_batch, images[:count])
     head_rate = None
     if job.recipe.head_start:
-        head_rate = _rate_of_head(job, parts, images, labels, measurements)
-    compiled = prepare(job, network, job.phases[-1])
-    return Rates(
+        head_rate = _rate_of_head(job, parts, images[:_FEW], labels[:_FEW], measurements)
+    rates = Rates(
         input=input_rate,
-        forward=measurements.step_rate(parts.trunk.predict_on_batch, images),
+        forward=forward,
         head=head_rate,
-        training=measurements.step_rate(compiled.model.train_on_batch, inputs, labels),
+        training=forward / PASSES_OF_STEP,
         shares=_shares(network) if job.recipe.backbone == "vgg16" else {job.recipe.train_from: 1.0},
         stores_maps=job.recipe.head_start and is_storable(job, "block5_conv1"),
         is_cpu=measurements.is_cpu(),
+    )
+    require_time(rates)
+    count = min(len(images), int((end_s - clock() - _COMPILING_S) * rates.training / _ROUNDS))
+    if count < 2:
+        return rates
+    compiled = prepare(job, network, job.phases[-1])
+    some = backend.tf.nest.map_structure(lambda array: array[:count], inputs)
+    return replace(rates, training=measurements.step_rate(compiled.model.train_on_batch, some, labels[:count]))
+
+
+def estimate_for_budget(job: Job, rates: Rates, plan: BudgetPlan) -> TrainingEstimate:
+    """Make the estimate of a training that was planned for a budget.
+
+    Raises:
+        DataError: There is too little memory.
+    """
+    network = build_for(job)
+    require_memory(job, network)
+    return TrainingEstimate(
+        **_sizes(job, network),
+        input_samples_per_s=round(rates.input, 1),
+        training_samples_per_s=round(plan.samples_per_s, 1),
+        limited_by="input" if not plan.is_stored and rates.input < plan.samples_per_s else "training",
+        seconds=round(plan.seconds, 1),
     )
 
 
@@ -167,7 +217,10 @@ def estimate_training(job: Job, measurements: Measurements = MEASUREMENTS) -> Tr
     network = build_for(job)
     require_memory(job, network)
     (images, changed_images, labels), input_rate = _measured_input(job, measurements)
-    pictures, training_s = _head_start(job, network, images, labels, measurements)
+    forward_rate = measurements.step_rate(cut(network).trunk.predict_on_batch, images)
+    pictures, training_s = _head_start(job, network, images, labels, forward_rate, measurements)
+    validated = -(-job.recipe.epochs // job.validate_every) * job.manifest.samples("validation")
+    pictures, training_s = pictures + validated, training_s + validated / forward_rate
     training_rate = 0.0
     for phase in job.phases:
         compiled = prepare(job, network, phase)
@@ -181,15 +234,7 @@ def estimate_training(job: Job, measurements: Measurements = MEASUREMENTS) -> Tr
         pictures += (1 if compiled.is_cached else phase.epochs) * job.train_samples
     input_s = pictures / input_rate
     return TrainingEstimate(
-        parameters=network.logits.count_params(),
-        learning=_learning(network),
-        precision=job.settings.precision,
-        devices=job.processes.devices,
-        memory_bytes=memory_needed(job, network),
-        memory_free_bytes=free_memory(),
-        steps=job.steps,
-        epochs=job.recipe.epochs,
-        train_from=job.recipe.train_from,
+        **_sizes(job, network),
         input_samples_per_s=round(input_rate, 1),
         training_samples_per_s=round(training_rate, 1),
         limited_by="input" if input_s > training_s else "training",
@@ -197,8 +242,29 @@ def estimate_training(job: Job, measurements: Measurements = MEASUREMENTS) -> Tr
     )
 
 
+def _sizes(job: Job, network: Network) -> dict[str, Any]:
+    """Return the fields of an estimate that are known without measuring."""
+    return {
+        # Before the number that learns: this freezes the network as in the last phase.
+        "memory_bytes": memory_needed(job, network),
+        "memory_free_bytes": free_memory(),
+        "parameters": network.logits.count_params(),
+        "learning": _learning(network),
+        "precision": job.settings.precision,
+        "devices": job.processes.devices,
+        "steps": job.steps,
+        "epochs": job.recipe.epochs,
+        "train_from": job.recipe.train_from,
+    }
+
+
 def _head_start(
-    job: Job, network: Network, images: Uint8Array, labels: Float32Array, measurements: Measurements
+    job: Job,
+    network: Network,
+    images: Uint8Array,
+    labels: Float32Array,
+    forward_rate: float,
+    measurements: Measurements,
 ) -> tuple[int, float]:
     """Number of pictures that a head start reads, and the seconds that it computes; 0 without one."""
     if not job.recipe.head_start:
@@ -206,7 +272,7 @@ def _head_start(
     parts, pictures = cut(network), job.manifest.total
     head_rate = _rate_of_head(job, parts, images, labels, measurements)
     passes = head_epochs(job.train_samples) * job.train_samples / head_rate
-    return pictures, pictures / measurements.step_rate(parts.trunk.predict_on_batch, images) + passes
+    return pictures, pictures / forward_rate + passes
 
 
 def _rate_of_head(

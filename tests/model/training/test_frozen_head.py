@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
@@ -25,8 +26,9 @@ from alti2v.model.recipes import MODERN, NO_AUGMENTATION, RECIPES, Head
 from alti2v.model.saved_model import load_model
 from alti2v.model.train import TrainConfig, plan, train
 from alti2v.model.train_settings import resolve_settings
+from alti2v.model.training import estimate as estimate_module
 from alti2v.model.training import feature_cache, frozen_head
-from alti2v.model.training.estimate import measure_rates
+from alti2v.model.training.estimate import Measurements, measure_rates
 from alti2v.model.training.frozen_head import head_epochs
 from alti2v.model.training.initial_weights import mismatch
 from alti2v.model.training.job import Job
@@ -266,7 +268,7 @@ def rates(**fields: Any) -> Rates:
 
 @pytest.mark.parametrize(
     ("minutes", "training", "expected"),
-    [(0.3, 24.0, ("block1_conv1", 6, True)), (0.2, 0.01, ("head", 6, False))],
+    [(0.6, 6.5, ("block1_conv1", 6, True)), (0.6, 0.01, ("head", 6, False))],
 )
 def test_a_budget_is_planned_once(
     dataset: Path,
@@ -279,29 +281,73 @@ def test_a_budget_is_planned_once(
 ) -> None:
     """The plan is printed and kept by the run; where nothing else fits, it is the head alone."""
     monkeypatch.setitem(RECIPES, "modern", replace(RECIPES["modern"], epochs=30))
-    monkeypatch.setattr(train_module, "measure_rates", lambda job: rates(training=training))
+    monkeypatch.setattr(train_module, "measure_rates", lambda job, **_: rates(training=training))
     lines: list[Progress] = []
     options = config(dataset, tmp_path / "run", weights=weights, budget=minutes)
-    estimate = plan(options)
+    planned: list[Progress] = []
+    estimate = plan(options, progress=planned.append)
     assert not options.run.exists()
     train(options, progress=lines.append)
     settings = json.loads((tmp_path / "run" / "config.json").read_text())
 
     assert (settings["train_from"], settings["epochs"], settings["head_start"]) == expected
     assert (estimate.train_from, estimate.epochs) == expected[:2]  # --plan shows the same
-    said = [one.milestone for one in lines if one.stage == "budget"]
+    said = [one.milestone for one in lines if one.stage == "plan"]
+    assert said == [one.milestone for one in planned]  # --plan says the same
+    assert estimate.seconds < 60 * minutes
     assert len(said) == 2
     assert "measuring this machine" in said[0]
     assert ("nothing else" in said[1]) is (expected[0] == "head")
     monkeypatch.delattr(train_module, "measure_rates")  # the run has its plan
     assert train(options).epochs == expected[1]
+    # What the budget chose need not be repeated.
+    assert train(replace(options, budget=None)).epochs == expected[1]
+
+
+@pytest.mark.parametrize(("speed", "pictures"), [(1_000.0, 8), (1.0, 3), (0.1, None)])
+def test_measuring_fits_into_its_time(
+    dataset: Path, weights: str, tmp_path: Path, speed: float, pictures: int | None
+) -> None:
+    """A slow machine is measured with fewer pictures, a very slow one by its forward pass alone."""
+    now_s, seen = [0.0], list[int]()
+
+    def step_rate(step: Any, images: Any, *labels: Any) -> float:
+        pictures = images[0] if isinstance(images, tuple) else images  # beside their random changes
+        if pictures.ndim != 4:
+            return 1e6  # features
+        costs = 3 if labels else 1
+        seen.extend([len(pictures)] if labels else [])
+        now_s[0] += 3 * len(pictures) * costs / speed
+        return speed / costs
+
+    found = measure_rates(
+        plan_settings(config(dataset, tmp_path / "run", weights=weights)),
+        allowed_s=50,
+        require_time=lambda rates: None,
+        measurements=Measurements(input_rate=lambda _: 1e6, step_rate=step_rate, is_cpu=lambda: True),
+        clock=lambda: now_s[0],
+    )
+    assert seen == ([] if pictures is None else [pictures])
+    assert found.training == pytest.approx(speed / 3)
+    assert now_s[0] <= (50 if pictures else 12 / speed)
+
+
+def test_a_budget_without_time_for_the_head_is_refused_before_a_step_is_measured(
+    dataset: Path, weights: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """The slowest part of measuring is left out, and the run's folder stays empty."""
+    slow = Measurements(input_rate=lambda _: 0.1, step_rate=lambda *_: 0.1, is_cpu=lambda: True)
+    monkeypatch.setattr(estimate_module, "prepare", None)
+    monkeypatch.setattr(train_module, "measure_rates", functools.partial(measure_rates, measurements=slow))
+    with pytest.raises(UsageError, match=r"--budget 1 is too short: .* the head on the frozen backbone alone"):
+        plan(config(dataset, tmp_path / "run", weights=weights, budget=1))
 
 
 @pytest.mark.slow
 def test_rates_are_measured_on_this_machine(dataset: Path, weights: str, tmp_path: Path) -> None:
     """Every part has a rate, and the shares of the blocks fall from the whole backbone to its last block."""
     planned = plan_settings(config(dataset, tmp_path / "run", weights=weights))
-    found = measure_rates(planned)
+    found = measure_rates(planned, allowed_s=60, require_time=lambda rates: None)
 
     assert min(found.input, found.forward, found.head or 0, found.training) > 0
     assert list(found.shares) == [f"block{number}_conv1" for number in range(1, 6)]
