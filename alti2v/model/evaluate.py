@@ -20,7 +20,6 @@ import alti2v
 from alti2v.dataset.explore.file_names import file_names
 from alti2v.dataset.manifest import Manifest
 from alti2v.dataset.shard_cache import held
-from alti2v.dataset.versions.lineage import removed_since
 from alti2v.errors import DamagedError
 from alti2v.model.evaluation.frozen_head import read_frozen_head, score_frozen_head
 from alti2v.model.evaluation.metrics import Scores, few_ranked
@@ -38,6 +37,7 @@ from alti2v.model.network.precision import choose_precision
 from alti2v.model.options.evaluation import EvalConfig
 from alti2v.model.saved_model import SavedModel, load_model
 from alti2v.model.taggers.fingerprint import model_hash
+from alti2v.model.trained_on import change_since
 from alti2v.numerals import counted
 from alti2v.records import ProgressHook, ignore_progress
 from alti2v.storage.documents import csv_rows, read_text_file
@@ -189,9 +189,8 @@ def _notes(
 
 def _note_of_dataset(config: EvalConfig, dataset: Path, manifest: Manifest, plan_hash: str) -> str:
     """Describe how the dataset differs from the training dataset, whose plan is different."""
-    removed = removed_since(dataset, manifest, plan_hash)
-    if removed is None:
+    change = change_since(dataset, manifest, plan_hash=plan_hash, run=config.run)
+    if change is None:
         return "This is not the dataset of the training: some pictures may be in both."
-    were = counted(removed, "post was", "posts were")
     trained = "" if config.split == "train" else f" No picture of the {config.split} split was trained on."
-    return f"Since the training {were} removed from the dataset; nothing else changed.{trained}"
+    return f"Since the training {change} the dataset; nothing else changed.{trained}"

@@ -19,6 +19,7 @@ from alti2v.model.network.backbones import application
 from alti2v.model.network.build import LEVELS, Architecture, build_network
 from alti2v.model.network.weights_file import weight_shapes
 from alti2v.model.recipes import Head
+from alti2v.model.trained_on import located, recorded
 from alti2v.records import Category, Tag
 from alti2v.storage.directory import DirectoryKind, described_kind, require_plain_files
 from alti2v.storage.documents import csv_rows, from_json, read_text_file, require_version
@@ -40,7 +41,7 @@ class SavedModel:
             {"probabilities": (B, T) float32, "features": (B, F) float32}.
         architecture: Architecture of `network`.
         tags: Output i is tags[i].
-        dataset: Directory of the dataset that it was trained on, as given then.
+        dataset: Directory of the dataset that it was trained on; "" if unknown.
         plan_hash: Hash of that dataset's plan.
         train_samples: Number of training samples; `tags[i].count` of them carry tag i.
         recipe: Name of the recipe.
@@ -86,7 +87,7 @@ def save_model(path: Path, model: SavedModel) -> None:
             "kind": _KIND,
             "version": FORMAT_VERSION,
             "architecture": asdict(model.architecture),
-            "dataset": model.dataset,
+            "dataset": recorded(model.dataset, path.parent) if model.dataset else "",
             "plan_hash": model.plan_hash,
             "train_samples": model.train_samples,
             "recipe": model.recipe,
@@ -122,7 +123,8 @@ def load_model(path: Path, *, precision: str = "float32") -> SavedModel:
         facts = {name: value for name, value in description.items() if name not in _OF_FILE}
         return from_json(
             SavedModel,
-            {**facts, "network": None, "architecture": None, "tags": None},
+            {**facts, "network": None, "architecture": None, "tags": None, "dataset": None},
+            dataset=_dataset_of(description, folder),
             network=_load_network(architecture, folder / WEIGHTS_FILE, precision),
             architecture=architecture,
             tags=tags,
@@ -147,7 +149,7 @@ class TrainedOn:
     """Dataset of a training.
 
     Attributes:
-        dataset: Its directory, as given then.
+        dataset: Its directory.
         plan_hash: Hash of its plan.
     """
 
@@ -167,10 +169,17 @@ def read_trained_on(path: Path) -> TrainedOn:
         raise UsageError(_no_model_message(path))
     require_plain_files(path)
     description = _description(folder / MODEL_FILE)
-    dataset, plan_hash = (description.get(name) for name in ("dataset", "plan_hash"))
-    if not isinstance(dataset, str) or not isinstance(plan_hash, str):
-        raise DamagedError(f"{folder / MODEL_FILE} does not say what it was trained on: train again")
+    try:
+        dataset, plan_hash = _dataset_of(description, folder), description["plan_hash"]
+        if not isinstance(plan_hash, str):
+            raise ValueError(f"plan_hash {plan_hash!r:.60}")  # noqa: TRY004 - a fault of the file
+    except (KeyError, ValueError) as exc:
+        raise DamagedError(f"{folder / MODEL_FILE} does not say what it was trained on: train again") from exc
     return TrainedOn(dataset=Path(dataset), plan_hash=plan_hash)
+
+
+def _dataset_of(description: Mapping[str, Any], folder: Path) -> str:
+    return located(description["dataset"], folder.absolute().parent)
 
 
 def read_architecture(path: Path) -> Architecture:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from alti2v.dataset.manifest import Manifest
-from alti2v.dataset.versions.lineage import removed_since
 from alti2v.errors import DamagedError, UsageError
 from alti2v.model.budget import BudgetPlan, Samples
 from alti2v.model.network.build import LEVELS
@@ -14,9 +13,9 @@ from alti2v.model.network.cut import is_cut
 from alti2v.model.network.precision import choose_precision
 from alti2v.model.options.training import TrainConfig
 from alti2v.model.recipes import HEAD_ONLY, NO_AUGMENTATION, RECIPES, Head, Loss, Recipe
+from alti2v.model.trained_on import change_since
 from alti2v.model.training.frozen_head import head_epochs
 from alti2v.model.training.job import RECIPE_OPTIONS, RunSettings
-from alti2v.numerals import counted
 from alti2v.storage.directory import DirectoryKind, kind_of, read_description
 from alti2v.storage.documents import fault_in_words
 from alti2v.storage.layout import RUN_FILE
@@ -60,7 +59,7 @@ def _read_settings(run: Path) -> RunSettings | None:
         return None
     fields = read_description(run, DirectoryKind.RUN)
     try:
-        return RunSettings.from_json(fields)
+        return RunSettings.from_json(fields, run)
     except (AttributeError, KeyError, TypeError, ValueError, UsageError) as exc:
         reason = str(exc) if isinstance(exc, UsageError) else fault_in_words(exc)
         raise DamagedError(
@@ -133,12 +132,12 @@ def within_budget(settings: RunSettings, found: BudgetPlan, *, samples: Samples)
 
 def _require_same_training(run: Path, begun: RunSettings, settings: RunSettings, manifest: Manifest) -> None:
     if begun.plan_hash != settings.plan_hash:
-        removed = removed_since(Path(settings.dataset), manifest, begun.plan_hash)
-        if removed is not None:
-            were = counted(removed, "post was", "posts were")
+        dataset = Path(settings.dataset)
+        change = change_since(dataset, manifest, plan_hash=begun.plan_hash, run=run)
+        if change is not None:
             raise UsageError(
-                f"{run} was trained before {were} removed from {settings.dataset}, which is now version "
-                f"{manifest.edition}: choose another folder (--from {run} starts from what it learnt)"
+                f"{run} was trained before {change} {dataset}, which is now version {manifest.edition}: "
+                f"choose another folder (--from {run} starts from what it learnt)"
             )
         raise UsageError(f"{run} was trained on another dataset ({begun.dataset}): choose another folder")
     if differences := begun.differences(settings):

@@ -23,6 +23,7 @@ from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.dataset.plan.split import NOWHERE, extend_splits
 from alti2v.dataset.report import BuildReport
+from alti2v.dataset.versions.lineage import grown_since
 from alti2v.errors import UsageError
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Progress
@@ -159,6 +160,22 @@ def test_a_file_that_the_board_has_replaced_stays_with_its_row_until_a_new_plan(
     assert rows.source_md5[post.id] == md5(new.content)
     assert 200 not in rows.index
     assert 201 in rows.index
+
+
+def test_growth_is_told_from_other_changes(grown: Path, dataset: Path) -> None:
+    """All shards of then are still there, and the others are of a later version; else it is another dataset."""
+    before = read_manifest(dataset)
+    of_then = {str(shard.name): shard.sha256 for shard in before.shards if shard.name.split != "test"}
+    assert grown_since(before, of_then) is None
+    build(grown, dataset)
+    after = read_manifest(dataset)
+
+    sizes = [sum(map(manifest.samples, ("train", "validation"))) for manifest in (before, after)]
+    assert grown_since(after, of_then) == sizes[1] - sizes[0] > 0
+    assert grown_since(after, {}) is None
+    assert grown_since(after, {**of_then, "train-00000-of-00001": "another"}) is None
+    some = dict(list(of_then.items())[1:])  # others of the first version are there, too
+    assert grown_since(after, some) is None
 
 
 def test_growth_is_a_pure_function(grown: Path, dataset: Path, first: Path, tmp_path: Path) -> None:

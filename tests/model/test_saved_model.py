@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.model import backend
 from alti2v.model.network.build import Architecture, build_network
 from alti2v.model.recipes import Head
-from alti2v.model.saved_model import SavedModel, load_model, save_model
+from alti2v.model.saved_model import SavedModel, load_model, read_trained_on, save_model
 from alti2v.records import Category, Tag
 
 pytestmark = pytest.mark.tf
@@ -181,3 +182,42 @@ def test_tags_that_do_not_fit(folder: Path) -> None:
 
     with pytest.raises(DamagedError, match="1 tags for 3 outputs"):
         load_model(folder)
+
+
+def test_a_run_finds_its_dataset_wherever_it_is_moved(
+    saved: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From another working folder, after a move of both, and after a move of the run alone."""
+    for folder in ("work/dataset", "work/runs", "elsewhere"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    save_model(Path("runs/run/model"), replace(saved[0], dataset="dataset"))
+
+    def found(run: str) -> Path:
+        loaded = Path(load_model(Path(run)).dataset)
+        assert read_trained_on(Path(run) / "model").dataset == loaded
+        return loaded
+
+    assert found("runs/run") == Path("dataset")  # as it was typed
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert found("../work/runs/run") == tmp_path / "work" / "dataset"
+    shutil.copytree(tmp_path / "work" / "runs" / "run", "run")
+    assert found("run") == tmp_path / "work" / "dataset"
+    (tmp_path / "work").rename(tmp_path / "moved")
+    assert found("../moved/runs/run") == tmp_path / "moved" / "dataset"
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [("data/set", "data/set"), (["../gone", "/nowhere"], "/nowhere"), (["a"], None), ([1, 2], None), (7, None)],
+)
+def test_a_recorded_dataset_is_a_name(folder: Any, record: object, expected: str | None) -> None:
+    """Runs of earlier versions have a path as it was typed; what is no record is damage."""
+    change(folder / "model.json", dataset=record)
+    if expected is not None:
+        assert load_model(folder).dataset == expected
+        return
+    with pytest.raises(DamagedError, match="train again"):
+        load_model(folder)
+    with pytest.raises(DamagedError, match="does not say what it was trained on"):
+        read_trained_on(folder)

@@ -32,6 +32,7 @@ from alti2v.errors import (
 from alti2v.model.recipes import RECIPES
 from alti2v.model.saved_model import load_model
 from alti2v.model.train import train
+from alti2v.model.training.job import RECIPE_OPTIONS
 from alti2v.records import Progress
 from alti2v.storage.columns import REMOVED
 from alti2v.storage.directory import exclusive
@@ -141,6 +142,7 @@ from pathlib import Path
 from pytest import MonkeyPatch
 from alti2v.model.recipes import RECIPES
 from alti2v.model.train import train
+from alti2v.model.training.job import RECIPE_OPTIONS
 from alti2v.records import Progress
 from tests.model.helpers.narrow_vgg import put_narrow_vgg16
 from tests.model.helpers.tiny_train import TINY, config
@@ -286,6 +288,30 @@ def test_a_run_from_before_a_removal_is_named_as_one(tmp_path: Path, begun: Any)
 
     with pytest.raises(UsageError, match=r"trained before 1 post was removed from .*, which is now version 2"):
         train(config(dataset, run))
+
+
+def test_a_run_from_before_a_growth_is_named_as_one(tmp_path: Path, begun: Any) -> None:
+    """The shards of its training are still there, beside those of a later version."""
+    dataset = write_squares(tmp_path / "dataset")
+    manifest = read_manifest(dataset)
+    added = tuple(replace(shard, name=replace(shard.name, edition=2)) for shard in manifest.split("train")[:1])
+    later = replace(manifest, edition=2, plan_hash="later", shards=(*manifest.shards, *added))
+    write_manifest(dataset, later)
+
+    with pytest.raises(UsageError, match=r"trained before 16 pictures were added to .*, which is now version 2"):
+        train(config(dataset, begun))
+
+
+def test_a_run_of_an_earlier_version_is_continued(dataset: Path, tmp_path: Path, begun: Any) -> None:
+    """It has the options a second time, outside its recipe, where they win; and its dataset as one path."""
+    run = shutil.copytree(begun, tmp_path / "run")
+    settings = json.loads((run / "config.json").read_text())
+    recipe = settings["recipe_settings"]
+    assert not settings.keys() & RECIPE_OPTIONS  # a new run has them once
+    earlier = {name: recipe[name] for name in RECIPE_OPTIONS}
+    recipe |= {"batch_size": 3, "epochs": 30}
+    (run / "config.json").write_text(json.dumps(settings | earlier | {"dataset": "gone"}))
+    assert train(config(dataset, run)).epochs == 2
 
 
 def test_run_in_use_is_refused(dataset: Path, begun: Any) -> None:

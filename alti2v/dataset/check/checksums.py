@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -76,6 +76,16 @@ def check_contents(
             progress(Progress(stage="checking shards", done=bytes_read, total=total, unit="bytes"))
     if due:
         publish_json(remembered, {**known, **states})
+
+
+def remembered_shards(remembered: Path) -> Mapping[str, str]:
+    """Return the SHA-256 of the shards that `check_contents` has checked, by name; none if it checked none."""
+    try:
+        known = read_json(remembered) if remembered.is_file() else {}
+    except DamagedError:
+        return {}
+    states = known.items() if isinstance(known, dict) else ()
+    return {name: state[0] for name, state in states if isinstance(state, list) and state}
 
 
 def _state(dataset: Path, shard: Shard) -> list[str | int]:

@@ -1,9 +1,9 @@
-"""Relation of two versions of a dataset: what `alti2v remove` has changed since a plan, shown by hashes."""
+"""Relation of two versions of a dataset: what was removed or added since, shown by hashes."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from alti2v.dataset.manifest import Manifest
@@ -38,3 +38,24 @@ def removed_since(dataset: Path, manifest: Manifest, plan_hash: str) -> int | No
         if found == manifest.plan_hash:
             return count
     return None
+
+
+def grown_since(manifest: Manifest, shards: Mapping[str, str]) -> int | None:
+    """Count the training and validation pictures that were added to a dataset since it had some shards.
+
+    Args:
+        manifest: Manifest of the dataset.
+        shards: Name -> SHA-256 of all training and validation shards of then.
+
+    Returns:
+        Their number; None if one of the shards is not the same now, or if no version was added since.
+    """
+    present = {str(shard.name): shard for shard in (*manifest.split("train"), *manifest.split("validation"))}
+    of_then = [
+        present[name] for name, sha256 in shards.items() if name in present and present[name].sha256 == sha256
+    ]
+    added = [shard for name, shard in present.items() if name not in shards]
+    latest = max((shard.name.edition for shard in of_then), default=0)
+    if not of_then or len(of_then) < len(shards) or manifest.edition <= latest:
+        return None
+    return None if any(one.name.edition <= latest for one in added) else sum(one.samples for one in added)

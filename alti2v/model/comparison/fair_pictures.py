@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from alti2v.errors import DataError
 from alti2v.model.arrays import Int64Array
 from alti2v.model.comparison.contestant import Contestant
 from alti2v.model.comparison.feeding import ids_of
+from alti2v.model.trained_on import change_since
 from alti2v.numerals import counted
 
 
@@ -54,7 +56,7 @@ def _seen(contestants: Sequence[Contestant]) -> tuple[Int64Array, list[str]]:
                 f"{one.model}: its training dataset, with plan {origin.plan_hash:.12}, was not found, so "
                 "pictures that it was trained on cannot be left out."
             )
-        elif not origin.dataset.is_dir() or read_manifest(origin.dataset).plan_hash != origin.plan_hash:
+        elif not _has_pictures_of(one, origin.dataset):
             notes.append(
                 f"{one.model}: its training dataset is no longer at {origin.dataset}, so pictures that it was "
                 "trained on cannot be left out."
@@ -67,6 +69,15 @@ def _seen(contestants: Sequence[Contestant]) -> tuple[Int64Array, list[str]]:
             "perhaps on some of these pictures."
         )
     return np.unique(np.concatenate(seen)), notes
+
+
+def _has_pictures_of(one: Contestant, dataset: Path) -> bool:
+    """Return whether a dataset is that of a model's training, perhaps in a later version."""
+    if not dataset.is_dir():
+        return False
+    manifest, plan_hash = read_manifest(dataset), one.origin.plan_hash
+    is_same = manifest.plan_hash == plan_hash
+    return is_same or change_since(dataset, manifest, plan_hash=plan_hash, run=Path(one.model)) is not None
 
 
 def listed(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from alti2v.dataset.manifest import Manifest
 from alti2v.model.options.choices import PRECISIONS
 from alti2v.model.recipes import HEAD_ONLY, RECIPES, Head, Loss, Recipe, parse_augmentation
+from alti2v.model.trained_on import located, recorded
 from alti2v.model.training.distributed import SINGLE_PROCESS, ProcessGroup
 from alti2v.records import Tag
 from alti2v.storage.documents import from_json
@@ -47,23 +48,22 @@ class RunSettings:
     seed: int
     cache_features: bool
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, run: Path) -> dict[str, Any]:
         """Return the fields of config.json."""
         return {
-            "dataset": self.dataset,
+            "dataset": recorded(self.dataset, run),
             "plan_hash": self.plan_hash,
             "recipe": self.recipe_name,
             "weights": self.weights,
-            "start": self.start,
+            "start": None if self.start is None else recorded(self.start, run),
             "precision": self.precision,
             "seed": self.seed,
             "cache_features": self.cache_features,
-            **{name: value for name, value in _recipe_json(self.recipe).items() if name in RECIPE_OPTIONS},
             "recipe_settings": _recipe_json(self.recipe),
         }
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> RunSettings:
+    def from_json(cls, fields: Mapping[str, Any], run: Path) -> RunSettings:
         """Read the fields of config.json.
 
         Raises:
@@ -72,17 +72,21 @@ class RunSettings:
         """
         if fields["recipe"] not in RECIPES:
             raise ValueError(f"recipe {fields['recipe']!r:.60}")
-        # What the recipe of that name was when the run was started: it may have changed since.
-        recipe = {**fields["recipe_settings"], **{name: fields[name] for name in RECIPE_OPTIONS}}
+        # Beside the recipe's own settings, earlier versions wrote the options that replaced some of them.
+        replaced = {name: fields[name] for name in RECIPE_OPTIONS if name in fields}
+        recipe = {**fields["recipe_settings"], **replaced}
         known = {
             "head": Head(recipe["head"]),
             "loss": Loss(recipe["loss"]),
             "augmentation": parse_augmentation(recipe["augmentation"]),
         }
-        names = ("dataset", "plan_hash", "weights", "start", "precision", "seed", "cache_features")
+        names = ("plan_hash", "weights", "precision", "seed", "cache_features")
         settings = from_json(
             cls,
-            {**{name: fields[name] for name in names}, "recipe_name": fields["recipe"], "recipe": None},
+            {name: fields[name] for name in names},
+            dataset=located(fields["dataset"], run),
+            start=None if fields["start"] is None else located(fields["start"], run),
+            recipe_name=fields["recipe"],
             recipe=from_json(Recipe, recipe, **known),
         )
         if settings.precision not in PRECISIONS or settings.seed < 0:
@@ -93,18 +97,30 @@ class RunSettings:
         """List the options that differ, as "--seed 0, not 1"; epochs and the dataset are not among them."""
         ours, theirs = self._options(), other._options()
         return [
-            f"{option} {ours[option]}, not {theirs[option]}"
-            for option in ours
-            if ours[option] != theirs[option]
+            _stated(option, value, theirs[option])
+            for option, value in ours.items()
+            if _comparable(value) != _comparable(theirs[option])
         ]
 
     def _options(self) -> dict[str, Any]:
-        names = ("recipe", *RECIPE_OPTIONS, "weights", "start", "precision", "seed", "cache_features")
-        options = {"start": "--from"}
-        fields = self.to_json()
-        return {
-            options.get(name, f"--{name.replace('_', '-')}"): fields[name] for name in names if name != "epochs"
-        }
+        recipe = _recipe_json(self.recipe)
+        options = {name: recipe[name] for name in RECIPE_OPTIONS if name != "epochs"}
+        names = ("weights", "precision", "seed", "cache_features")
+        options |= {"recipe": self.recipe_name, "from": self.start}
+        options |= {name: getattr(self, name) for name in names}
+        return {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+
+
+def _stated(option: str, value: object, other: object) -> str:
+    """Say which value an option has, and which one it does not have."""
+    if value is None or isinstance(value, bool):
+        return option if value else f"no {option}"
+    return f"{option} {value}" if other is None else f"{option} {value}, not {other}"
+
+
+def _comparable(value: object) -> object:
+    """Return the real path of a file or folder, however it is spelled, and other values as they are."""
+    return Path(value).resolve() if isinstance(value, str) and Path(value).exists() else value
 
 
 def _recipe_json(recipe: Recipe) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def fit(job: Job, *, progress: ProgressHook, clock: Callable[[], float]) -> tupl
             progress(Progress(stage="start", done=1, total=1, unit="network", milestone=line))
     # The directory becomes this run only now, when nothing can be refused any more.
     if job.processes.is_first:
-        write_description(job.run, DirectoryKind.RUN, job.settings.to_json())
+        write_description(job.run, DirectoryKind.RUN, job.settings.to_json(job.run))
     if resumed is None:
         if job.recipe.head_start:
             train_frozen_head(job, network, progress=progress)

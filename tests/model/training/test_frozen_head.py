@@ -288,7 +288,7 @@ def test_a_budget_is_planned_once(
     estimate = plan(options, progress=planned.append)
     assert not options.run.exists()
     train(options, progress=lines.append)
-    settings = json.loads((tmp_path / "run" / "config.json").read_text())
+    settings = json.loads((tmp_path / "run" / "config.json").read_text())["recipe_settings"]
 
     assert (settings["train_from"], settings["epochs"], settings["head_start"]) == expected
     assert (estimate.train_from, estimate.epochs) == expected[:2]  # --plan shows the same
