@@ -298,7 +298,9 @@ def test_a_run_from_before_a_growth_is_named_as_one(tmp_path: Path, begun: Any) 
     later = replace(manifest, edition=2, plan_hash="later", shards=(*manifest.shards, *added))
     write_manifest(dataset, later)
 
-    with pytest.raises(UsageError, match=r"trained before 16 pictures were added to .*, which is now version 2"):
+    with pytest.raises(
+        UsageError, match=r"trained before 16 pictures were added to .*, which is now version 2"
+    ):
         train(config(dataset, begun))
 
 
