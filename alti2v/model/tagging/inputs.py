@@ -6,10 +6,12 @@ Whatever cannot be read is an item of its own, with a problem, and does not stop
 from __future__ import annotations
 
 import codecs
+import functools
 import glob
+import itertools
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -20,7 +22,8 @@ from alti2v.pictures.suffixes import PICTURE_SUFFIXES, UNREAD_SUFFIXES
 
 STDIN = "-"
 _CHUNK_BYTES = 1 << 16
-_MOST_NAME_BYTES = 1 << 20  # the kernel takes paths of 4,096 bytes
+_PATH_BYTES = 4096  # of the longest path, with the NUL at its end (PATH_MAX)
+_MOST_NAME_BYTES = 1 << 20
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 # The path of a picture, and the same or why it cannot be read.
@@ -78,25 +81,51 @@ def unread_words(unread: Mapping[str, int]) -> str:
     return f"{counts} {'is' if sum(unread.values()) == 1 else 'are'} not read: convert to PNG"
 
 
-def listed_names(stream: BinaryIO) -> Iterator[str]:
+def listed_names(stream: BinaryIO, *, exists: Callable[[bytes], bool] = os.path.lexists) -> Iterator[str]:
     """Stream the names of a list: one a line, or separated by NUL as `find -print0` writes them.
 
-    No name contains NUL, so its presence tells the two kinds apart. A byte order mark and CR before a line end
-    are left out.
+    A byte order mark and CR before a line end are left out. Names are given as they arrive; if the first line
+    is no file, once the first bytes have told the two kinds apart.
+
+    Args:
+        stream: The list.
+        exists: Returns whether a file has this name.
 
     Raises:
         UsageError: The list is UTF-16, whose bytes are not names, or a line has no end.
     """
-    rest, separator = _start(stream), b"\n"
-    while chunk := _read_some(stream):
-        rest += chunk
-        if b"\0" in rest:
-            separator = b"\0"
-        *names, rest = rest.split(separator)
-        yield from (_name(name, separator) for name in names)
+    begin, separator = _start(stream), None
+    while separator is None:
+        chunk = _read_some(stream)
+        begin += chunk
+        separator = _separator(begin, is_all=not chunk, exists=exists)
+    rest = bytearray()
+    for chunk in itertools.chain([begin], iter(functools.partial(_read_some, stream), b"")):
+        more, *others = chunk.split(separator)
+        rest += more
+        if others:
+            yield from (_name(name, separator) for name in (bytes(rest), *others[:-1]))
+            rest = bytearray(others[-1])
         if len(rest) > _MOST_NAME_BYTES:
             raise UsageError("standard input is no list: a line has more than 1 MB: give one path in each line")
-    yield from (_name(name, separator) for name in rest.split(separator) if name)
+    if rest:
+        yield _name(bytes(rest), separator)
+
+
+def _separator(begin: bytes, *, is_all: bool, exists: Callable[[bytes], bool]) -> bytes | None:
+    """Return what separates the names of a list that begins so; None if more of it is needed.
+
+    A name may have a line break in it, and a damaged line a NUL, but few have.
+    """
+    first, line_end, _ = begin.partition(b"\n")
+    if b"\0" in first:
+        return b"\0"
+    if line_end and exists(first.removesuffix(b"\r")):
+        return b"\n"
+    if not is_all and len(begin) < _PATH_BYTES:
+        return None
+    lines, ends = begin.count(b"\n"), begin.count(b"\0")
+    return b"\0" if ends and lines <= ends + 1 else b"\n"
 
 
 def _start(stream: BinaryIO) -> bytes:

@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -118,18 +119,19 @@ def test_a_file_that_vanishes_does_not_stop_the_others(tmp_path: Path) -> None:
 
 
 class Slow(io.RawIOBase):
-    """A pipe that gives one byte at a time."""
+    """A pipe that gives few bytes at a time; `given` is the number of those that were read."""
 
-    def __init__(self, content: bytes) -> None:
-        self._rest = content
+    def __init__(self, content: bytes, most: int = 1) -> None:
+        self._rest, self._most, self.given = content, most, 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        buffer[: len(self._rest[:1])] = self._rest[:1]
-        count, self._rest = len(self._rest[:1]), self._rest[1:]
-        return count
+        some = self._rest[self.given : self.given + min(self._most, len(buffer))]
+        buffer[: len(some)] = some
+        self.given += len(some)
+        return len(some)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +147,10 @@ class Slow(io.RawIOBase):
         (codecs.BOM_UTF8 + b"a.png\n", ["a.png"]),
         (b"a.png\0b.png\0", ["a.png", "b.png"]),
         (b"a.png\0b\r.png\0", ["a.png", "b\r.png"]),
+        (b"new\nline.png\0b.png\0", ["new\nline.png", "b.png"]),
+        (b"a.png\nb.png\0\nc.png\n", ["a.png", "b.png\0", "c.png"]),
+        (b"a\n" * 3_000 + b"b\0\nc\n" + b"d\n" * 3_000, [*["a"] * 3_000, "b\0", "c", *["d"] * 3_000]),
+        (b"new\nline\0" * 3_000, ["new\nline"] * 3_000),
         (b"caf\xe9.png\n", [os.fsdecode(b"caf\xe9.png")]),
         (b"", []),
     ],
@@ -154,9 +160,26 @@ def test_lists_of_every_kind(opened: Callable[[bytes], BinaryIO], content: bytes
     assert list(listed_names(opened(content))) == names
 
 
-def test_a_nul_separated_list_keeps_newlines() -> None:
-    """`find -print0` is there for such names."""
-    assert list(listed_names(io.BytesIO(b"new\nline.png\0b.png\0"))) == ["new\nline.png", "b.png"]
+def test_a_slow_list_is_given_while_it_is_written(tmp_path: Path) -> None:
+    """As soon as a name has arrived, if the first line is a file: then NUL is no separator."""
+    touched(tmp_path, "a.png")
+    for lines, separator in ((b"%s\r\nb.png\n" + b"c" * 9_000, 2), (b"%s\0b.png\0" + b"c" * 9_000, 1)):
+        first = str(tmp_path / "a.png")
+        stream = Slow(lines % os.fsencode(first))
+        names = listed_names(io.BufferedReader(stream))
+
+        assert next(names) == first
+        assert stream.given == len(first) + separator
+        assert next(names) == "b.png"
+
+
+def test_a_name_that_arrives_in_many_pieces_takes_no_longer() -> None:
+    """Each byte is looked at once, or a megabyte without a line end would take minutes."""
+    began = time.process_time()
+    (name,) = listed_names(io.BufferedReader(Slow(b"x" * 900_000, most=20)))
+
+    assert len(name) == 900_000
+    assert time.process_time() - began < 2
 
 
 def test_a_list_in_utf_16_is_refused() -> None:

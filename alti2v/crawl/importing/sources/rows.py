@@ -10,6 +10,7 @@ import csv
 import io
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -235,11 +236,10 @@ def _is_unicode(values: Sequence[str]) -> bool:
 
 def _repeated(name: str, columns: Sequence[str]) -> Fault | None:
     """Return the fault of a table with two columns of one name; columns without a name may be several."""
-    for column in filter(None, columns):
-        if columns.count(column) > 1:
-            message = f"{name} has two columns named {column!a:.100}: rename or remove one"
-            return Fault(ItemFault.BAD_METADATA, message)
-    return None
+    column, count = next(iter(Counter(filter(None, columns)).most_common(1)), ("", 0))
+    if count < 2:
+        return None
+    return Fault(ItemFault.BAD_METADATA, f"{name} has two columns named {column!a:.100}: rename or remove one")
 
 
 def _json(path: Path, columns: Sequence[str] | None) -> Iterator[TableRow | Fault]:
