@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -10,17 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from alti2v.crawl.crawler import CrawlConfig, CrawlReport, crawl_board
-from alti2v.crawl.http.retry import RetryPolicy
+from alti2v.crawl.crawler import CrawlReport, crawl_board
 from alti2v.crawl.status import store_status
 from alti2v.crawl.store import rebuild
 from alti2v.crawl.verify import verify_store
 from alti2v.errors import DamagedError, StorageError, UsageError
 from alti2v.storage.directory import exclusive
 from alti2v.storage.layout import CRAWL_LOCK_FILE
+from tests.crawl.helpers.crawling import config
 from tests.crawl.helpers.scripted_board import ScriptedBoard
-
-QUICK = RetryPolicy(tries=2, base_s=0.001, ceiling_s=0.002)
+from tests.helpers.damage import flip
 
 
 @pytest.fixture(scope="module")
@@ -49,23 +47,7 @@ def store(crawled: Path, tmp_path: Path) -> Path:
 
 
 def again(store: Path, site: ScriptedBoard, *, limit: int | None = None) -> CrawlReport:
-    settings = CrawlConfig(
-        store=store,
-        board=site.url,
-        rate=math.inf,
-        api_rate=math.inf,
-        allow_private=True,
-        retry=QUICK,
-        shard_bytes=30_000,
-        limit=limit,
-    )
-    return crawl_board(settings)
-
-
-def flip(path: Path, at: int) -> None:
-    content = bytearray(path.read_bytes())
-    content[at] ^= 1
-    path.write_bytes(content)
+    return crawl_board(config(store, site, shard_bytes=30_000, limit=limit))
 
 
 def flip_picture(store: Path) -> None:

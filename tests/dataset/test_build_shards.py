@@ -37,8 +37,9 @@ from alti2v.storage.columns import POSTS
 from alti2v.storage.directory import DirectoryKind, write_description
 from alti2v.storage.layout import SPLITS, WORK_DIR, posts_table
 from alti2v.storage.table import write_table
-from tests.dataset.helpers.building import build, digests, samples
+from tests.dataset.helpers.building import build, digests, milestones, samples
 from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
+from tests.helpers.damage import flip
 
 # webdataset 1.0.2 leaves its files for the garbage collector to close.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
@@ -383,21 +384,14 @@ def test_finished_work_is_not_done_again(store: Path, tmp_path: Path, monkeypatc
 
         return hook
 
-    options: dict[str, Any] = {"size": 32, "test": 6, "validation": 4, "shard_samples": 9, "workers": 1}
-    config = BuildConfig(store=store, dataset=tmp_path / "dataset", **options)
     with pytest.raises(KeyboardInterrupt):
-        build_shards(config, progress=stop_at(10))
+        build(store, tmp_path / "dataset", progress=stop_at(10))
     receipts = sorted((tmp_path / "dataset" / WORK_DIR).glob("*.receipt.json"))
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "dataset" / "data").iterdir()}
     monkeypatch.setattr("alti2v.pictures.decoder_process.Decoder.run", lambda *_: pytest.fail("decoded twice"))
     with pytest.raises(KeyboardInterrupt):
-        build_shards(
-            BuildConfig(
-                store=store, dataset=tmp_path / "dataset", **(options | {"test": 3, "shard_samples": 20})
-            ),
-            progress=stop_at(0),
-        )
-    build_shards(config)
+        build(store, tmp_path / "dataset", progress=stop_at(0), test=3, shard_samples=20)
+    build(store, tmp_path / "dataset")
     after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "dataset" / "data").iterdir()}
 
     assert len(receipts) == 2
@@ -417,8 +411,7 @@ def test_a_killed_worker_is_replaced(store: Path, dataset: Path, tmp_path: Path)
                     os.kill(int(child), signal.SIGKILL)
                     killed.append(child)
 
-    options: dict[str, Any] = {"size": 32, "test": 6, "validation": 4, "shard_samples": 9, "workers": 2}
-    build_shards(BuildConfig(store=store, dataset=tmp_path / "d", **options), progress=hook)
+    build(store, tmp_path / "d", progress=hook, workers=2)
 
     assert killed
     assert digests(tmp_path / "d") == digests(dataset)
@@ -490,10 +483,7 @@ def test_a_second_build_in_the_same_folder(store: Path, tmp_path: Path) -> None:
                 build(store, tmp_path / "dataset")
             refused.append(caught.value)
 
-    build_shards(
-        BuildConfig(store=store, dataset=tmp_path / "dataset", size=32, test=6, validation=4, workers=1),
-        progress=hook,
-    )
+    build(store, tmp_path / "dataset", progress=hook)
     assert refused
 
 
@@ -509,19 +499,12 @@ def test_a_picture_that_the_store_has_changed_is_damaged_named_and_taken_once_re
     store = write_store(tmp_path / "store", [dataclasses.replace(post, facts=facts) for post in posts])
     tar = store / "images" / "images-000000.tar"
     sound = tar.read_bytes()
-    content = bytearray(sound)
     picture = next(post.content for post in tiny_posts(20) if post.id == 7)
     assert picture is not None
-    content[content.index(picture) + len(picture) - 40] ^= 1
-    tar.write_bytes(content)
+    flip(tar, sound.index(picture) + len(picture) - 40)
     said: list[str] = []
-
-    def hook(progress: Progress) -> None:
-        if progress.milestone:
-            said.append(progress.milestone)
-
     config = BuildConfig(store=store, dataset=tmp_path / "dataset", size=32, test=2, validation=2, workers=1)
-    outcomes = build_shards(config, progress=hook).outcomes
+    outcomes = build_shards(config, progress=milestones(said)).outcomes
 
     assert (outcomes["stored"], outcomes["dropped damaged"]) == (19, 2)
     (line,) = [line for line in said if "damaged" in line]
@@ -614,18 +597,14 @@ def test_a_prepared_picture_that_changed_on_disk_is_named(store: Path, dataset: 
         if progress.stage == "preparing" and progress.done == progress.total:
             raise KeyboardInterrupt
 
-    options: dict[str, Any] = {"size": 32, "test": 6, "validation": 4, "shard_samples": 9, "workers": 1}
-    config = BuildConfig(store=store, dataset=tmp_path / "dataset", **options)
     with pytest.raises(KeyboardInterrupt):
-        build_shards(config, progress=stop)
+        build(store, tmp_path / "dataset", progress=stop)
     chunk = min((tmp_path / "dataset" / WORK_DIR).glob("*.pictures"))
-    content = bytearray(chunk.read_bytes())
-    content[len(content) // 2] ^= 1
-    chunk.write_bytes(content)
+    flip(chunk, chunk.stat().st_size // 2)
     with pytest.raises(DamagedError, match=f"{chunk.name} has changed since it was written: remove it"):
-        build_shards(config)
+        build(store, tmp_path / "dataset")
     chunk.unlink()
-    build_shards(config)
+    build(store, tmp_path / "dataset")
 
     assert digests(tmp_path / "dataset") == digests(dataset)
 
@@ -637,11 +616,8 @@ def test_shards_of_another_plan_are_not_taken_over(store: Path, dataset: Path, t
         if progress.stage == "writing" and progress.done == progress.total:
             raise KeyboardInterrupt
 
-    options: dict[str, Any] = {"size": 32, "test": 6, "validation": 4, "shard_samples": 9, "workers": 1}
     with pytest.raises(KeyboardInterrupt):
-        build_shards(
-            BuildConfig(store=store, dataset=tmp_path / "dataset", top_tags=2, **options), progress=stop
-        )
+        build(store, tmp_path / "dataset", top_tags=2, progress=stop)
     build(store, tmp_path / "dataset")
 
     assert digests(tmp_path / "dataset") == digests(dataset)

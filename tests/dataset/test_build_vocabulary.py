@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -10,16 +11,14 @@ from typing import Any
 import pytest
 
 from alti2v.cli import cli
-from alti2v.dataset.build import build_shards
 from alti2v.dataset.check.verify import verify_dataset
-from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.manifest import read_vocabulary
-from alti2v.dataset.report import BuildReport
 from alti2v.dataset.stats import StatsConfig, dataset_stats
 from alti2v.errors import DataError, UsageError
 from alti2v.storage.columns import TAG_ALIASES, TAG_IMPLICATIONS
 from alti2v.storage.layout import ALIASES_FILE, IMPLICATIONS_FILE
 from alti2v.storage.table import write_table
+from tests.dataset.helpers.building import build as small_build
 from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, write_store
 
 
@@ -38,9 +37,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_store(tmp_path_factory.mktemp("vocabulary") / "store", posts)
 
 
-def build(store: Path, dataset: Path, **options: Any) -> BuildReport:
-    settings = {"size": 16, "test": 0, "validation": 0, "workers": 1} | options
-    return build_shards(BuildConfig(store=store, dataset=dataset, **settings))
+build = functools.partial(small_build, size=16, test=0, validation=0)
 
 
 def counts(dataset: Path) -> dict[str, int]:

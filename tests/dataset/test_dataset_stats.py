@@ -25,6 +25,7 @@ from alti2v.errors import DamagedError, UsageError
 from alti2v.storage.columns import METADATA
 from alti2v.storage.order import random_order
 from alti2v.storage.table import read_table, write_arrow_table
+from tests.dataset.helpers.building import build
 from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
 
 SOURCES = (
@@ -57,11 +58,7 @@ def varied_posts() -> list[TinyPost]:
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("stats")
     write_store(root / "store", [*varied_posts(), TinyPost(id=900, content=None)])
-    build_shards(
-        BuildConfig(
-            store=root / "store", dataset=root / "ds", size=64, test=8, validation=5, shard_samples=9, workers=1
-        )
-    )
+    build(root / "store", root / "ds", size=64, test=8, validation=5)
     return root / "ds"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
 from dataclasses import replace
@@ -13,16 +14,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alti2v.dataset.build import build_shards
 from alti2v.dataset.build_context import posts_of
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.plan.outcomes import first_outcomes
 from alti2v.dataset.plan.planner import as_json
 from alti2v.dataset.plan_options import plan_options
-from alti2v.dataset.report import BuildReport
 from alti2v.errors import DataError, UsageError
 from alti2v.storage.columns import TAG_ALIASES, TAG_IMPLICATIONS
 from alti2v.storage.table import write_table
+from tests.dataset.helpers.building import build as small_build
+from tests.dataset.helpers.building import milestones, sides
 from tests.dataset.helpers.tiny_store import CATEGORY_OF, TinyPost, drawing, encoded, write_store
 
 YEAR_S = 31_536_000
@@ -61,9 +62,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def build(store: Path, dataset: Path, **options: Any) -> BuildReport:
-    fixed = {"size": 32, "test": 2, "validation": 2, "workers": 1, "ids": None} | options
-    return build_shards(BuildConfig(store=store, dataset=dataset, **fixed))
+build = functools.partial(small_build, test=2, validation=2, ids=None)
 
 
 def taken(dataset: Path) -> set[int]:
@@ -210,14 +209,6 @@ def test_filters_that_leave_nothing_are_named(tmp_path: Path) -> None:
         build(tmp_path / "rated", tmp_path / "dataset", rating=("general",), min_side=9_999)
 
 
-def sides(dataset: Path) -> dict[int, str]:
-    outcomes = pd.read_parquet(dataset / "outcomes.parquet")
-    stored = outcomes[outcomes["outcome"] == "stored"]
-    return {
-        int(n): str(shard).partition("-")[0] for n, shard in zip(stored["id"], stored["shard"], strict=True)
-    }
-
-
 def test_no_artist_is_on_two_sides_and_the_sizes_are_exact(tmp_path: Path) -> None:
     """Twelve artists of one to twelve pictures, collaborations, near-duplicates and pictures of nobody."""
     rng = np.random.default_rng(5)
@@ -306,17 +297,8 @@ def test_a_dataset_split_by_date_grows_by_older_pictures(tmp_path: Path) -> None
     ]
     write_store(tmp_path / "store", first + added)
     said: list[str] = []
-    report = build_shards(
-        BuildConfig(
-            store=tmp_path / "store",
-            dataset=tmp_path / "dataset",
-            size=32,
-            test=6,
-            validation=5,
-            split_by="date",
-        ),
-        progress=lambda progress: said.append(progress.milestone),
-    )
+    options = {"test": 6, "validation": 5, "split_by": "date"}
+    report = build(tmp_path / "store", tmp_path / "dataset", progress=milestones(said), **options)
 
     after = sides(tmp_path / "dataset")
     assert after == before | {101: "train", 102: "train"}

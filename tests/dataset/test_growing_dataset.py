@@ -17,45 +17,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alti2v.cli import cli
-from alti2v.dataset.build import build_shards
 from alti2v.dataset.check.verify import verify_dataset
-from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.dataset.plan.split import NOWHERE, extend_splits
-from alti2v.dataset.report import BuildReport
 from alti2v.dataset.versions.lineage import grown_since
 from alti2v.errors import UsageError
 from alti2v.pictures.recipe import ImageRecipe
-from alti2v.records import Progress
 from alti2v.storage.columns import SURVEY
 from alti2v.storage.layout import SPLITS, WORK_DIR
 from alti2v.storage.table import read_table, write_arrow_table
 from alti2v.storage.tar import members, read_span
+from tests.dataset.helpers.building import build, digests, milestones, sides
 from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
 
 TRAIN, VALIDATION, TEST = (SPLITS.index(split) for split in ("train", "validation", "test"))
-
-
-def build(store: Path, dataset: Path, said: list[str] | None = None, **options: Any) -> BuildReport:
-    """Build with small numbers; append milestones of the progress to `said`."""
-    fixed = {"size": 32, "test": 6, "validation": 4, "shard_samples": 9, "workers": 1} | options
-
-    def hear(progress: Progress) -> None:
-        if said is not None and progress.milestone:
-            said.append(progress.milestone)
-
-    return build_shards(BuildConfig(store=store, dataset=dataset, **fixed), progress=hear)
-
-
-def digests(dataset: Path) -> dict[str, str]:
-    files = (path for path in dataset.rglob("*") if path.is_file())
-    return {str(path.relative_to(dataset)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def sides(dataset: Path) -> dict[int, str]:
-    rows = pd.read_parquet(dataset / "outcomes.parquet")
-    stored = rows[rows["outcome"] == "stored"]
-    return {int(i): name.split("-")[0] for i, name in zip(stored["id"], stored["shard"], strict=True)}
 
 
 def md5(content: bytes | None) -> str:
@@ -248,11 +223,11 @@ def test_a_survey_of_another_recipe_is_made_anew(
     other = other.replace_schema_metadata({**survey.schema.metadata, b"alti2v.looks": b"0, 32 px letterbox"})
     write_arrow_table(dataset / "survey.parquet", SURVEY, other)
     said: list[str] = []
-    build(grown, dataset, said=said)
+    build(grown, dataset, progress=milestones(said))
 
     assert said == ["survey.parquet was made with another recipe: its pictures are decoded again"]
     assert digests(dataset) == digests(tmp_path / "whole")
-    build(first / "store", dataset, said=said, new_plan=True, size=40)
+    build(first / "store", dataset, progress=milestones(said), new_plan=True, size=40)
     build(first / "store", tmp_path / "other", size=40)
     assert digests(dataset)["survey.parquet"] == digests(tmp_path / "other")["survey.parquet"]
     assert len(said) == 2

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alti2v.dataset.build import build_shards
 from alti2v.dataset.check.verify import verify_dataset
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.remove import remove_pictures
 from alti2v.dataset.stats import StatsConfig, dataset_stats
 from alti2v.errors import UsageError
+from tests.dataset.helpers.building import build as small_build
 from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, write_store
 
 SIZES = [(300, 200), (200, 300), (120, 120), (640, 80), (60, 40), (101, 333), (500, 500), (64, 64)]
@@ -36,9 +36,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build(store: Path, dataset: Path, **options: Any) -> Path:
-    build_shards(
-        BuildConfig(store=store, dataset=dataset, test=3, validation=2, shard_samples=6, workers=1, **options)
-    )
+    small_build(store, dataset, **({"test": 3, "validation": 2, "shard_samples": 6, "size": 224} | options))
     return dataset
 
 

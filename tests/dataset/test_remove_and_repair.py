@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -10,7 +11,6 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,29 +19,21 @@ import pytest
 
 from alti2v.cli import main
 from alti2v.dataset import remove
-from alti2v.dataset.build import build_shards
 from alti2v.dataset.check.verify import verify_dataset
-from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.id_file import read_ids
 from alti2v.dataset.manifest import read_manifest, read_vocabulary, write_vocabulary
 from alti2v.dataset.remove import remove_pictures
-from alti2v.dataset.report import BuildReport
 from alti2v.dataset.versions.lineage import removed_since
 from alti2v.dataset.versions.previous import read_history
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.storage.columns import METADATA
 from alti2v.storage.table import read_table, write_arrow_table
+from tests.dataset.helpers.building import build as small_build
+from tests.dataset.helpers.building import digests
 from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
+from tests.helpers.damage import flip
 
-
-def build(store: Path, dataset: Path, **options: Any) -> BuildReport:
-    fixed = {"size": 32, "test": 6, "validation": 4, "shard_samples": 7, "workers": 1} | options
-    return build_shards(BuildConfig(store=store, dataset=dataset, **fixed))
-
-
-def digests(dataset: Path) -> dict[str, str]:
-    files = (path for path in dataset.rglob("*") if path.is_file())
-    return {str(path.relative_to(dataset)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+build = functools.partial(small_build, shard_samples=7)
 
 
 def shards(dataset: Path) -> dict[int, str]:
@@ -211,9 +203,7 @@ def test_repair_from_the_store(
     if what == "tar cut":
         tar.write_bytes(tar.read_bytes()[:2000])
     elif what == "tar flipped":
-        content = bytearray(tar.read_bytes())
-        content[700] ^= 1
-        tar.write_bytes(content)
+        flip(tar, 700)
     elif what == "index gone":
         (dataset / "index" / f"{name}.json").unlink()
     elif what == "table wrong":
@@ -302,10 +292,7 @@ def test_everything_wrong_with_a_file_is_named(dataset: Path, capsys: pytest.Cap
     name = "train-00001-of-00003"
     rows = pd.read_parquet(dataset / "metadata" / f"{name}.parquet")
     tar = dataset / "data" / f"{name}.tar"
-    content = bytearray(tar.read_bytes())
-    for place in rows["offset"][:3]:
-        content[place + 40] ^= 1
-    tar.write_bytes(content)
+    flip(tar, *(place + 40 for place in rows["offset"][:3]))
     with pytest.raises(SystemExit) as ended:
         main(["verify", str(dataset)])
     printed = capsys.readouterr()

@@ -293,20 +293,6 @@ def test_f02_f08_passing_failures_are_survived(board: Board, tmp_path: Path, ans
     assert report.failed == {kind: 1}
 
 
-def test_f20_a_picture_without_its_end_is_not_stored(board: Board, tmp_path: Path) -> None:
-    """All announced bytes came, but the picture inside is cut off: tried again until the whole one comes."""
-    site = board(ids=[7, 9])
-    half = site.content(7, sample=True)[:-40]
-    site.script("/samples/0/sample_p7", lambda _: web.Response(body=half))
-    site.script("/samples/2/sample_p9", *[lambda _: web.Response(body=half)] * 3)
-    site.script("/images/2/p9", page(status=404))
-    report = crawl_board(config(tmp_path / "store", site))
-
-    assert pictures(report.store) == {7: site.content(7, sample=True)}
-    assert report.failed == {"truncated_body": 1}  # of the sample, which may pass
-    assert posts(report.store).loc[9, "error"] == "HTTP 404"
-
-
 @pytest.mark.parametrize(
     "answer", ["<error>API temporarily disabled</error>", '"Missing authentication. Go to api.php."']
 )

@@ -22,6 +22,7 @@ from alti2v.storage.layout import LEDGER_FILE, REPLACED_FILE
 from tests.crawl.conftest import Board
 from tests.crawl.helpers.crawling import config, page, pictures, posts
 from tests.crawl.helpers.scripted_board import ScriptedBoard, picture
+from tests.helpers.damage import flip
 
 NOW = 1_790_000_000
 A, B = "a" * 32, "b" * 32
@@ -88,9 +89,7 @@ def test_former_files_survive_repairs(tmp_path: Path) -> None:
         (store / LEDGER_FILE).unlink()
         assert [finding.where for finding in verify_store(store, repair=True).findings] == [LEDGER_FILE]
         tar = store / "images/images-000000.tar"
-        content = bytearray(tar.read_bytes())
-        content[int(row_of(store, 7)["offset"]) + 100] ^= 1
-        tar.write_bytes(content)
+        flip(tar, int(row_of(store, 7)["offset"]) + 100)
         verify_store(store, repair=True)
         report = crawl_board(config(store, site, files="original"))
     former = pd.read_parquet(store / REPLACED_FILE)

@@ -83,6 +83,7 @@ def test_f32_a_signal_once_finishes_what_is_in_flight(
     assert len(site.asked("/samples/")) == found.stored < 1000
     assert found.last_run is not None
     assert found.last_run.ending == "interrupted"
+    assert verify_store(tmp_path / "store").findings == ()
 
 
 @pytest.mark.parametrize("rate", ["400", "50"])

@@ -12,10 +12,8 @@ import pytest
 
 from alti2v.crawl.crawler import crawl_board
 from alti2v.crawl.download.pipeline import files_in_flight
-from alti2v.crawl.status import store_status
 from alti2v.crawl.store.ledger.posts import PostTable
 from alti2v.crawl.verify import verify_store
-from alti2v.errors import StorageError
 from alti2v.storage.tar import OpenTar
 from alti2v.storage.tar import members as tar_members
 from tests.crawl.helpers.killed import POSTS, config, content, interrupted
@@ -78,47 +76,6 @@ def test_f30_killed_and_started_again_equals_uninterrupted(
     assert sorted(members(store)) == sorted(members(whole))  # nothing is there twice
     assert not list(store.rglob(".tmp-*"))
     assert len(asked) - POSTS <= files_in_flight(connections=4)
-
-
-def test_f32_ctrl_c_finishes_what_is_in_flight(tmp_path: Path, site: ScriptedBoard) -> None:
-    """F32: exit by KeyboardInterrupt, with tables that agree with the pictures; the next run goes on."""
-    point = ("alti2v.storage.tar", "OpenTar", "append", "after", 40)
-    returned = interrupted(site, tmp_path / "store", point, signal.SIGINT)
-    stopped = store_status(tmp_path / "store")
-    findings = verify_store(tmp_path / "store").findings
-    exported = pd.read_parquet(tmp_path / "store/posts")
-    resumed = crawl_board(config(tmp_path / "store", site))
-
-    assert returned == 130
-    assert 20 <= stopped.stored < POSTS
-    assert findings == ()
-    assert (exported["status"] == "stored").sum() == stopped.stored
-    assert (resumed.stored, resumed.new) == (POSTS, POSTS - stopped.stored)
-
-
-def test_f34_a_full_disk_in_the_middle_stops_cleanly(
-    tmp_path: Path, site: ScriptedBoard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """F34: one clear line; what was stored stays, and the same command goes on once there is room."""
-    append, appended = OpenTar.append, 0
-
-    def full(self: OpenTar, name: str, data: bytes) -> Any:
-        nonlocal appended
-        appended += 1
-        if appended > 120:
-            raise StorageError("cannot write images: the disk is full: make room")
-        return append(self, name, data)
-
-    monkeypatch.setattr(OpenTar, "append", full)
-    with pytest.raises(StorageError, match="the disk is full"):
-        crawl_board(config(tmp_path / "store", site))
-    monkeypatch.undo()
-    stopped = store_status(tmp_path / "store")
-    resumed = crawl_board(config(tmp_path / "store", site))
-
-    assert stopped.stored <= 60
-    assert resumed.stored == POSTS
-    assert verify_store(tmp_path / "store").findings == ()
 
 
 def test_f33_bytes_are_synced_before_the_ledger_promises_them(

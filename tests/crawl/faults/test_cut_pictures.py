@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
-from alti2v.crawl.crawler import CrawlConfig, CrawlReport, crawl_board
-from alti2v.crawl.http.retry import RetryPolicy
+from alti2v.crawl.crawler import CrawlReport, crawl_board
 from alti2v.crawl.verify import verify_store
+from tests.crawl.helpers.crawling import QUICK, config
 from tests.crawl.helpers.scripted_board import ScriptedBoard
 from tests.dataset.helpers.tiny_store import drawing, encoded
 from tests.pictures.helpers.files import with_thumbnail
@@ -22,16 +22,7 @@ WEBP = encoded(drawing(4), "WEBP")
 
 
 def crawl(store: Path, site: ScriptedBoard, *, tries: int = 3) -> CrawlReport:
-    return crawl_board(
-        CrawlConfig(
-            store=store,
-            board=site.url,
-            rate=math.inf,
-            api_rate=math.inf,
-            allow_private=True,
-            retry=RetryPolicy(tries=tries, base_s=0.001, ceiling_s=0.002),
-        )
-    )
+    return crawl_board(config(store, site, retry=replace(QUICK, tries=tries)))
 
 
 def file(content: bytes) -> Callable[[web.Request], web.Response]:
@@ -43,8 +34,8 @@ def stored_pictures(store: Path) -> bytes:
 
 
 @pytest.mark.parametrize("whole", [WITH_THUMBNAIL, GIF, WEBP])
-def test_a_cut_sample_is_fetched_again(tmp_path: Path, whole: bytes) -> None:
-    """Lengths agree and there is no MD5: only the picture itself shows that its end is missing."""
+def test_f20_a_cut_sample_is_fetched_again(tmp_path: Path, whole: bytes) -> None:
+    """F20: lengths agree and there is no MD5: only the picture itself shows that its end is missing."""
     with ScriptedBoard(ids=[1]) as site:
         site.script("/samples/", file(whole[: len(whole) * 6 // 10]), file(whole))
         report = crawl(tmp_path / "store", site)
@@ -53,8 +44,8 @@ def test_a_cut_sample_is_fetched_again(tmp_path: Path, whole: bytes) -> None:
     assert whole in stored_pictures(tmp_path / "store")
 
 
-def test_what_stays_cut_fails_and_is_tried_by_the_next_crawl(tmp_path: Path) -> None:
-    """A cut file is recorded as truncated, and the next crawl tries it again."""
+def test_f20_what_stays_cut_fails_and_is_tried_by_the_next_crawl(tmp_path: Path) -> None:
+    """F20: a cut file is recorded as truncated, and the next crawl tries it again."""
     cut = GIF[: len(GIF) // 2]
     with ScriptedBoard(ids=[1]) as site:
         site.script("/samples/", file(cut), file(cut))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import signal
 import subprocess
@@ -18,11 +17,12 @@ import pandas as pd
 import pytest
 from aiohttp import web
 
-from alti2v.crawl.crawler import CrawlConfig, crawl_board
+from alti2v.crawl.crawler import crawl_board
 from alti2v.crawl.download.pipeline import files_in_flight
 from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.verify import verify_store
-from tests.crawl.helpers.killed import QUICK, content
+from tests.crawl.helpers.crawling import config
+from tests.crawl.helpers.killed import content
 from tests.crawl.helpers.ledgers import ledger_rows
 from tests.crawl.helpers.scripted_board import ScriptedBoard
 
@@ -101,11 +101,7 @@ def test_f31_a_storm_of_kills_costs_nothing(tmp_path: Path) -> None:
 
     kills = most_lost = 0
     with ScriptedBoard(ids=list(range(1, POSTS + 1)), page_cap=100) as site:
-        whole = crawl_board(
-            CrawlConfig(
-                store=tmp_path / "whole", board=site.url, rate=math.inf, api_rate=math.inf, allow_private=True
-            )
-        )
+        whole = crawl_board(config(tmp_path / "whole", site))
         site.after = count
         answers: list[Callable[[web.Request], Any] | None] = [
             broken(rng) if rng.random() < FAULTS else None for _ in range(20 * POSTS)
@@ -132,12 +128,9 @@ def test_f31_a_storm_of_kills_costs_nothing(tmp_path: Path) -> None:
             most_lost = max(most_lost, len(lost))
         before_last = finished(store)
         asked_before = len(site.requests)
-        config = CrawlConfig(
-            store=store, board=site.url, rate=math.inf, api_rate=math.inf, allow_private=True, retry=QUICK
-        )
-        resumed = crawl_board(config)
+        resumed = crawl_board(config(store, site))
         while not resumed.complete and resumed.missing.endswith("may pass"):
-            resumed = crawl_board(config)
+            resumed = crawl_board(config(store, site))
         stored_again = {file_of(path) for _, path in site.requests[asked_before:]} & before_last
 
     assert (whole.stored, resumed.stored, resumed.complete) == (POSTS, POSTS, True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import subprocess
 import sys
@@ -12,10 +11,8 @@ from typing import Any
 import pandas as pd
 
 from alti2v.crawl.crawler import CrawlConfig
-from alti2v.crawl.http.retry import RetryPolicy
+from tests.crawl.helpers import crawling
 from tests.crawl.helpers.scripted_board import ScriptedBoard
-
-QUICK = RetryPolicy(tries=3, base_s=0.001, ceiling_s=0.002)
 
 POSTS = 150
 
@@ -73,8 +70,7 @@ def interrupted(
 
 
 def config(store: Path, site: ScriptedBoard, **wishes: Any) -> CrawlConfig:
-    settings: dict[str, Any] = {"rate": math.inf, "api_rate": math.inf, "allow_private": True, "retry": QUICK}
-    return CrawlConfig(store=store, board=site.url, shard_bytes=60_000, **(settings | wishes))
+    return crawling.config(store, site, shard_bytes=60_000, **wishes)
 
 
 def content(store: Path) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from alti2v.crawl.importing.sources.item import Fault
 from alti2v.crawl.importing.sources.tar_members import tar_members
 from tests.crawl.importing.helpers.sources import md5, picture, posts, run, tags, tar, write
 from tests.dataset.helpers.building import build
+from tests.helpers.damage import flip
 
 
 def dataset(folder: Path, samples: list[dict[str, Any]], *, maxcount: int = 4) -> Path:
@@ -101,9 +102,7 @@ def test_one_tar_file_with_damage(tmp_path: Path) -> None:
 def test_a_damaged_header_inside_a_tar_file_is_told(tmp_path: Path) -> None:
     """Python's tar module takes a damaged header for the end of the file: the rest is one failure."""
     file = tar(tmp_path / "one.tar", {f"{n}.{kind}": b"x" * n for n in range(3) for kind in ("jpg", "txt")})
-    content = bytearray(file.read_bytes())
-    content[content.index(b"2.jpg")] ^= 0xFF
-    file.write_bytes(content)
+    flip(file, file.read_bytes().index(b"2.jpg"), mask=0xFF)
     *sound, last = tar_members(file)
 
     assert [one.name for one in sound if not isinstance(one, Fault)] == ["0.jpg", "0.txt", "1.jpg", "1.txt"]

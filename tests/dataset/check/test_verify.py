@@ -13,15 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from alti2v.cli import main
-from alti2v.dataset.build import build_shards
 from alti2v.dataset.check.verify import verify_dataset
-from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.manifest import read_manifest, read_vocabulary, write_manifest, write_vocabulary
 from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.records import Progress
 from alti2v.storage.columns import METADATA, OUTCOMES
 from alti2v.storage.table import read_table, write_arrow_table
+from tests.dataset.helpers.building import build
 from tests.dataset.helpers.tiny_store import tiny_posts, write_store
+from tests.helpers.damage import flip
 
 SHARD = "train-00001-of-00002"
 
@@ -30,22 +30,13 @@ SHARD = "train-00001-of-00002"
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     store = write_store(folder / "store", tiny_posts(24))
-    config = BuildConfig(
-        store=store, dataset=folder / "dataset", size=16, test=4, validation=2, shard_samples=9, workers=1
-    )
-    build_shards(config)
+    build(store, folder / "dataset", size=16, test=4, validation=2)
     return folder / "dataset"
 
 
 @pytest.fixture
 def dataset(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "dataset"))
-
-
-def flip(path: Path, offset: int) -> None:
-    content = bytearray(path.read_bytes())
-    content[offset] ^= 0x40
-    path.write_bytes(content)
 
 
 def edit(dataset: Path, column: str, change: Callable[[pa.Table], pa.Array]) -> None:
