@@ -49,7 +49,7 @@ from alti2v.errors import UsageError
 from alti2v.numerals import counted
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.signals import interrupt_of
-from alti2v.storage.directory import DirectoryKind, claim_directory, exclusive
+from alti2v.storage.directory import DirectoryKind, claim_directory, exclusive, kind_of
 from alti2v.storage.layout import CRAWL_LOCK_FILE, LEDGER_FILE
 from alti2v.storage.remote import open_remote
 from alti2v.storage.table import load
@@ -73,6 +73,8 @@ def crawl_board(config: CrawlConfig, *, progress: ProgressHook = ignore_progress
         DamagedError: The store is damaged; `verify --repair` repairs it, unless its description is lost.
     """
     net = net_config(config)
+    if config.retry_failed is not None and kind_of(config.store) is None:
+        raise UsageError(f"{config.store} is not a store yet: leave out --retry-failed")
     is_old = claim_directory(config.store, DirectoryKind.STORE)
     with exclusive(config.store, CRAWL_LOCK_FILE):
         sweep(config.store)
@@ -80,8 +82,6 @@ def crawl_board(config: CrawlConfig, *, progress: ProgressHook = ignore_progress
         if is_old:
             was_only_listed = check_plan(config)
             require_ledger(config.store)
-        elif config.retry_failed is not None:
-            raise UsageError(f"{config.store} is not a store yet: leave out --retry-failed")
         else:
             remove_unused_ledger(config.store)
         with open_log(config.store) as log, Ledger(config.store / LEDGER_FILE) as ledger:

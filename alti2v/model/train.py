@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -38,7 +37,14 @@ from alti2v.model.training.job import Job, RunSettings
 from alti2v.model.training.loop import fit
 from alti2v.model.training.tensorboard import require_tensorboard
 from alti2v.records import Progress, ProgressHook, Tag, ignore_progress
-from alti2v.storage.directory import DirectoryKind, claim_directory, exclusive, kind_of
+from alti2v.storage.directory import (
+    DirectoryKind,
+    claim_directory,
+    cleared_if_refused,
+    exclusive,
+    kind_of,
+    names_in,
+)
 from alti2v.storage.layout import CHECKED_FILE, TRAIN_LOCK_FILE
 
 __all__ = ["TrainConfig", "TrainReport", "plan", "train"]
@@ -122,9 +128,11 @@ def train(
         processes = stack.enter_context(join_processes())
         request = _Request(config, manifest, tags, processes)
         settings = request.settings_of_new_run()
+        found = names_in(config.run)
         claim_directory(config.run, DirectoryKind.RUN)
         if processes.is_first:
             stack.enter_context(exclusive(config.run, TRAIN_LOCK_FILE))
+            stack.enter_context(cleared_if_refused(config.run, found))
         if settings is None or kind_of(config.run) is DirectoryKind.RUN:
             settings = resolve_settings(config, manifest, devices=processes.devices)
         finished = read_training(config.run)
@@ -228,8 +236,6 @@ class _Request:
             Alti2vError: As `train`.
         """
         assert self.config.budget is not None
-        if not math.isfinite(self.config.budget):
-            raise UsageError(f"--budget {self.config.budget} is no time: give a number of minutes")
         begun_s, seconds, samples = clock(), 60 * self.config.budget, samples_of(self.manifest)
         allowed_s = measuring_s(seconds)
 

@@ -10,12 +10,12 @@ import fcntl
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from alti2v.errors import DamagedError, UsageError
+from alti2v.errors import Alti2vError, DamagedError, UsageError
 from alti2v.storage.documents import require_version
 from alti2v.storage.layout import (
     FORMAT_VERSION,
@@ -180,7 +180,7 @@ def exclusive(path: Path, lock_file: str) -> Iterator[None]:
     """Hold the lock of a directory for the duration of the block.
 
     The kernel keeps the lock (flock), so a killed process never leaves a stale one behind. The file only
-    names the process that holds it, and is never deleted.
+    names the process that holds it, and is deleted by `cleared_if_refused` only.
 
     Raises:
         UsageError: Another process holds the lock.
@@ -189,7 +189,7 @@ def exclusive(path: Path, lock_file: str) -> Iterator[None]:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC  # a link could name any file to truncate
         descriptor = os.open(path / lock_file, flags, 0o644)
     try:
-        if not _acquire(descriptor):
+        if not (_acquire(descriptor) and os.fstat(descriptor).st_nlink):  # or deleted before it was acquired
             raise UsageError(
                 f"{path} is in use by process {_process_in(descriptor)}: wait until it ends, or stop it"
             )
@@ -201,6 +201,32 @@ def exclusive(path: Path, lock_file: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def names_in(path: Path) -> frozenset[str] | None:
+    """Return the names in a directory; None if it does not exist."""
+    return frozenset(entry.name for entry in path.iterdir()) if path.is_dir() else None
+
+
+@contextlib.contextmanager
+def cleared_if_refused(path: Path, found: Collection[str] | None) -> Iterator[None]:
+    """Remove our files that came into a directory, if the block is refused before they have a description.
+
+    Args:
+        path: The directory, whose lock is held.
+        found: `names_in` it before it was claimed and locked.
+    """
+    try:
+        yield
+    except Alti2vError:
+        with contextlib.suppress(OSError):
+            names = names_in(path) or frozenset()
+            if names.isdisjoint(DESCRIPTION_FILES.values()):
+                for name in names & OWN_NAMES.difference(found or ()):
+                    (path / name).unlink()
+                if found is None:
+                    path.rmdir()
+        raise
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -35,7 +36,7 @@ from alti2v.model.train import train
 from alti2v.model.training.job import RECIPE_OPTIONS
 from alti2v.records import Progress
 from alti2v.storage.columns import REMOVED
-from alti2v.storage.directory import exclusive
+from alti2v.storage.directory import exclusive, names_in
 from alti2v.storage.table import write_table
 from tests.model.helpers.tiny_dataset import square, write_dataset, write_squares
 from tests.model.helpers.tiny_train import BATCH, TINY, TRAIN, config
@@ -332,6 +333,10 @@ def test_run_in_use_is_refused(dataset: Path, begun: Any) -> None:
         ({"learning_rate": 0.0}, "--learning-rate 0"),
         ({"learning_rate": float("nan")}, "--learning-rate nan"),
         ({"train_from": "block6"}, "--train-from 'block6'"),
+        (
+            {"train_from": "foo_conv1", "backbone": "VGG16"},
+            "--train-from 'foo_conv1' is unknown: give one of block1",
+        ),
         ({"weights": ""}, "--weights is empty"),
         ({"validate_every": 0}, "validate_every 0"),
         ({"checkpoint_s": -1.0}, "checkpoint_s -1"),
@@ -358,6 +363,34 @@ def test_a_refused_start_leaves_no_folder(dataset: Path, tmp_path: Path, fields:
         train(config(dataset, tmp_path / "run", **fields))
 
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"backbone": "vgg19", "train_from": "block9_conv1"},
+            "no layer block9_conv1: give --train-from block",
+        ),
+        ({"budget": 1e-9}, "--budget 1e-09 is too short"),
+        ({"weights": "other.weights.h5"}, "does not hold the weights of VGG16"),
+    ],
+)
+@pytest.mark.parametrize("is_there", [False, True])
+def test_what_is_refused_late_leaves_nothing_either(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: Any, message: Any, is_there: bool
+) -> None:
+    """Layers, time and weights are checked under the run's lock; an empty folder stays as it was."""
+    monkeypatch.chdir(tmp_path)
+    with h5py.File("other.weights.h5", "w") as file:
+        file["layers/dense/vars/0"] = np.zeros((3, 3), np.float32)
+    run = tmp_path / "run"
+    if is_there:
+        run.mkdir()
+    with pytest.raises(UsageError, match=re.escape(message)):
+        train(config(dataset, run, **fields))
+
+    assert names_in(run) == (frozenset() if is_there else None)
 
 
 def test_run_must_not_be_a_dataset(dataset: Path, tmp_path: Path) -> None:

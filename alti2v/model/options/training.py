@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,8 +94,8 @@ class TrainConfig:
             require_between(option, value, least)
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise UsageError(f"--learning-rate {self.learning_rate} is not above 0")
-        if self.budget is not None and not self.budget > 0:
-            raise UsageError(f"--budget {self.budget:g} is not above 0 minutes")
+        if self.budget is not None and not 0 < self.budget < math.inf:
+            raise UsageError(f"--budget {self.budget:g} is no number of minutes above 0")
         planned = ("epochs", "train_from", "frozen_epochs")
         taken = next(
             (f"--{name.replace('_', '-')}" for name in planned if getattr(self, name) is not None), None
@@ -106,7 +107,7 @@ class TrainConfig:
         require_choice("--recipe", self.recipe, sorted(RECIPES))
         require_choice("--loss", self.loss, Loss)
         require_choice("--precision", self.precision, PRECISION_CHOICES)
-        if self.backbone is None:  # only Keras knows the layers of the others
+        if (self.backbone or "vgg16").lower() == "vgg16":  # only Keras knows the layers of the others
             require_choice("--train-from", self.train_from, (*TRUNK_LAYERS, HEAD_ONLY))
         if self.weights == "":
             raise UsageError("--weights is empty: give imagenet, none, or the path of a weights file")
