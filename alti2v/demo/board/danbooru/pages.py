@@ -34,6 +34,8 @@ ALIASES: Mapping[str, str] = {
 }
 _RELATED_AT = 1_400_000_000
 _OFFSET_S = -4 * 3600  # the board's clock is New York's; -04:00 all year keeps it simple
+_TAG_COUNTS = ("general", "artist", "character", "copyright")
+_TAG_STRINGS = ("general", "character", "copyright", "artist", "meta")
 _NAMES = {
     400: "ActionController::BadRequest",
     401: "SessionLoader::AuthenticationFailure",
@@ -102,62 +104,66 @@ def file_url(root: str, post: BoardPost, md5: str, kind: str) -> str:
 def post_json(root: str, listed: Listed) -> dict[str, Any]:
     """A post with all its keys; hidden posts lack the keys of MD5 and URLs, rather than having null there."""
     post = listed.post
-    shown, tags, text = post.shown, post.shown.tags, listed.text
-    score = shown.score or 0
-    value: dict[str, Any] = {
-        "id": post.id,
-        "created_at": clock_text(post.created_at),
-        "uploader_id": zlib.crc32(shown.owner.encode()) % 1_000_000,
-        "score": score,
-        "source": shown.source,
-        "md5": listed.md5,
-        "last_comment_bumped_at": None,
-        "rating": rating(shown.rating),
-        "image_width": shown.width,
-        "image_height": shown.height,
-        "tag_string": text.everything,
-        "fav_count": score // 2,
-        "file_ext": post.stated_ext,
-        "last_noted_at": None,
-        "parent_id": post.parent_id,
-        "has_children": listed.has_children,
-        "approver_id": None,
-        "tag_count_general": len(tags.general),
-        "tag_count_artist": len(tags.artist),
-        "tag_count_character": len(tags.character),
-        "tag_count_copyright": len(tags.copyright),
-        "file_size": listed.size,
-        "up_score": score,
-        "down_score": 0,
-        "is_pending": False,
-        "is_flagged": False,
-        "is_deleted": listed.is_deleted,
-        "tag_count": text.everything.count(" ") + 1 if text.everything else 0,
-        "updated_at": clock_text(post.changed_at),
-        "is_banned": listed.is_hidden,
-        "pixiv_id": None,
-        "last_commented_at": None,
-        "has_active_children": listed.has_children,
-        "bit_flags": 0,
-        "tag_count_meta": len(tags.meta),
-        "has_large": post.has_sample,
-        "has_visible_children": listed.has_children,
-        "media_asset": _media_asset(root, listed),
-        "tag_string_general": text.general,
-        "tag_string_character": text.character,
-        "tag_string_copyright": text.copyright,
-        "tag_string_artist": text.artist,
-        "tag_string_meta": text.meta,
-        "file_url": file_url(root, post, listed.md5, "original"),
-        "large_file_url": file_url(root, post, listed.md5, "sample" if post.has_sample else "original"),
-        "preview_file_url": file_url(root, post, listed.md5, "180x180"),
-    }
+    value = {**_facts(listed), **_state(listed), "media_asset": _media_asset(root, listed)}
+    value |= {f"tag_string_{name}": getattr(listed.text, name) for name in _TAG_STRINGS}
+    value["file_url"] = file_url(root, post, listed.md5, "original")
+    value["large_file_url"] = file_url(root, post, listed.md5, "sample" if post.has_sample else "original")
+    value["preview_file_url"] = file_url(root, post, listed.md5, "180x180")
     if listed.is_hidden:
         for key in ("md5", "file_url", "large_file_url", "preview_file_url"):
             del value[key]
     if post.stated_ext is None:
         del value["file_ext"], value["media_asset"]["file_ext"]
     return value
+
+
+def _facts(listed: Listed) -> dict[str, Any]:
+    """What somebody said about a post, in the board's order of keys."""
+    post, tags = listed.post, listed.post.shown.tags
+    shown = post.shown
+    return {
+        "id": post.id,
+        "created_at": clock_text(post.created_at),
+        "uploader_id": zlib.crc32(shown.owner.encode()) % 1_000_000,
+        "score": shown.score or 0,
+        "source": shown.source,
+        "md5": listed.md5,
+        "last_comment_bumped_at": None,
+        "rating": rating(shown.rating),
+        "image_width": shown.width,
+        "image_height": shown.height,
+        "tag_string": listed.text.everything,
+        "fav_count": (shown.score or 0) // 2,
+        "file_ext": post.stated_ext,
+        "last_noted_at": None,
+        "parent_id": post.parent_id,
+        "has_children": listed.has_children,
+        "approver_id": None,
+        **{f"tag_count_{name}": len(getattr(tags, name)) for name in _TAG_COUNTS},
+    }
+
+
+def _state(listed: Listed) -> dict[str, Any]:
+    """What the board counts and decides about a post, in its order of keys."""
+    post, text = listed.post, listed.text.everything
+    return {
+        "file_size": listed.size,
+        "up_score": post.shown.score or 0,
+        "down_score": 0,
+        "is_pending": False,
+        "is_flagged": False,
+        "is_deleted": listed.is_deleted,
+        "tag_count": text.count(" ") + 1 if text else 0,
+        "updated_at": clock_text(post.changed_at),
+        "is_banned": listed.is_hidden,
+        "pixiv_id": None,
+        "last_commented_at": None,
+        "has_active_children": listed.has_children,
+        "bit_flags": 0,
+        "tag_count_meta": len(post.shown.tags.meta),
+        "has_large": post.has_sample,
+        "has_visible_children": listed.has_children,
+    }
 
 
 def tag_json(tag_id: int, tag: Tag, *, opened_at: int) -> dict[str, Any]:
