@@ -46,7 +46,9 @@ def demo(*, out: Path, posts: int, epochs: int | None, as_json: bool) -> None:
             "samples": f"{report.train_samples:,} train, {report.validation_samples:,} validation, "
             f"{report.test_samples:,} test",
             "tags": f"{report.tags:,}",
-            "test mAP": f"{report.test_map:.3f}   (frequency only: {report.test_map_baseline:.3f})",
+            "test mAP": "none, because too few tags have enough test pictures"
+            if report.test_map is None
+            else f"{report.test_map:.3f}   (frequencies only: {report.test_map_baseline:.3f})",
             "test micro F1": f"{report.test_micro_f1:.3f}",
             "time": duration(report.seconds),
             "store": str(report.store),

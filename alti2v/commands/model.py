@@ -20,6 +20,7 @@ from alti2v.commands.options import (
 from alti2v.model.options.evaluation import CompareConfig, EvalConfig
 from alti2v.model.options.training import TrainConfig
 from alti2v.model.recipes import HEAD_ONLY, RECIPES, Loss, parse_augmentation
+from alti2v.model.training.log import validation_figures
 from alti2v.numerals import counted, duration, size
 from alti2v.output import print_result
 from alti2v.storage.layout import SPLITS
@@ -175,9 +176,7 @@ def _planned(plan: TrainingEstimate) -> dict[str, str]:
 def _best(epoch: int, mean_ap: float | None, micro_f1: float | None) -> str:
     if mean_ap is None or micro_f1 is None:
         return f"epoch {epoch}, nothing to validate on"
-    return (
-        f"{f'epoch {epoch}' if epoch else 'head start'}: validation mAP {mean_ap:.4f}, micro F1 {micro_f1:.4f}"
-    )
+    return f"{f'epoch {epoch}' if epoch else 'head start'}: {validation_figures(mean_ap, micro_f1)}"
 
 
 @click.command("eval")

@@ -41,7 +41,10 @@ _SHARD_SAMPLES = 400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoReport:
-    """Counts, metrics and paths of a finished demo; `seconds` is the wall-clock time of this call."""
+    """Counts, metrics and paths of a finished demo; `seconds` is the wall-clock time of this call.
+
+    The mean average precision is None if too few tags have enough test pictures.
+    """
 
     posts_listed: int
     files_stored: int
@@ -49,8 +52,8 @@ class DemoReport:
     validation_samples: int
     test_samples: int
     tags: int
-    test_map: float
-    test_map_baseline: float
+    test_map: float | None
+    test_map_baseline: float | None
     test_micro_f1: float
     seconds: float
     store: Path

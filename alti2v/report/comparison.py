@@ -200,7 +200,7 @@ def _figures(model: ComparedModel) -> Mapping[str, str | float | None]:
     scores = model.overall.scores
     return {
         "name": model.name,
-        "mean_ap": scores.mean_ap,
+        "mean_ap": scores.headline_ap,
         "micro_f1": scores.f1,
         "macro_f1": scores.macro_f1,
         "calibration_error": scores.calibration_error,

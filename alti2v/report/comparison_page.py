@@ -141,7 +141,7 @@ def summary(comparison: Comparison) -> str:
         unseen += ", new to the models whose training is known"
     name, value = _main_figure(first)
     tags = f"{counted(len(comparison.tags), 'tag')} in common"
-    if first.overall.scores.mean_ap is not None and first.overall.scores.tags_ranked < len(comparison.tags):
+    if first.overall.scores.headline_ap is not None and first.overall.scores.tags_ranked < len(comparison.tags):
         tags = f"{first.overall.scores.tags_ranked:,} of the {tags}, those with enough pictures"
     words = [f"{unseen}, “{first.name}” reaches {name} {value} over {tags}."]
     near = []  # models whose difference is not shown
@@ -161,9 +161,9 @@ def summary(comparison: Comparison) -> str:
 
 def _main_figure(model: ComparedModel) -> tuple[str, str]:
     scores = model.overall.scores
-    if scores.mean_ap is None:
+    if scores.headline_ap is None:
         return "a micro F1 of", figure(scores.f1)
-    return "a mean average precision of", figure(scores.mean_ap)
+    return "a mean average precision of", figure(scores.headline_ap)
 
 
 def figure_rows(comparison: Comparison) -> tuple[ComparedRow, ...]:

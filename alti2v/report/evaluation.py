@@ -16,6 +16,7 @@ from alti2v.model.evaluation.metrics import Curve
 from alti2v.model.evaluation.reliability import Reliability
 from alti2v.model.evaluation.result import Evaluation, Group
 from alti2v.model.options.evaluation import EvalConfig
+from alti2v.numerals import counted
 from alti2v.records import ProgressHook, ignore_progress
 from alti2v.report.evaluation_page import render_page, tag_rows
 from alti2v.report.markdown import render_markdown
@@ -42,9 +43,11 @@ class EvaluationReport:
     Attributes:
         split: Split of the pictures.
         images: Number of pictures.
-        tags: Number of tags; `tags_ranked` of them have enough positives for `map`.
-        map: Mean average precision. Figures ending in `_baseline` are of the frequencies alone, those ending in
-            `_frozen_head` of the head on the frozen backbone, None if there is no such head.
+        tags: Number of tags. `tags_seen` of them occur in the split and count in `macro_f1`; `tags_ranked` have
+            at least `min_positives` pictures there and count in `map`.
+        map: Mean average precision; None if too few tags count. Figures ending in `_baseline` are of the
+            frequencies alone, those ending in `_frozen_head` of the head on the frozen backbone, None if there
+            is no such head.
         micro_f1, macro_f1: F1 at `threshold`.
         mse: Mean squared error over all pairs of picture and tag.
         skill: Share of the baseline's squared error that the model removes; None if the baseline has none.
@@ -56,9 +59,11 @@ class EvaluationReport:
     split: str
     images: int
     tags: int
+    tags_seen: int
     tags_ranked: int
-    map: float
-    map_baseline: float
+    min_positives: int
+    map: float | None
+    map_baseline: float | None
     map_frozen_head: float | None
     micro_f1: float
     micro_f1_baseline: float
@@ -83,7 +88,7 @@ class EvaluationReport:
     def table(self) -> Mapping[str, str]:
         """The result for a terminal, in the order of display."""
 
-        def beside(name: str, value: float, baseline: float, frozen_head: float | None) -> str:
+        def beside(name: str, value: float, baseline: float | None, frozen_head: float | None) -> str:
             interval: Interval | None = getattr(self.intervals, name, None)
             span = f"95 %: {figure(interval.low)} to {figure(interval.high)}; " if interval else ""
             head = "" if frozen_head is None else f"frozen head: {figure(frozen_head)}; "
@@ -92,8 +97,13 @@ class EvaluationReport:
         errors = f"{small_figure(self.mse)}   (frequencies only: {small_figure(self.mse_baseline)})"
         return {
             "pictures": f"{self.images:,} of the {self.split} split",
-            "tags": f"{self.tags:,}, {self.tags_ranked:,} of them in mAP",
-            "mAP": beside("mean_ap", self.map, self.map_baseline, self.map_frozen_head),
+            "tags": f"{self.tags:,}: {self.tags_ranked:,} with at least "
+            f"{counted(self.min_positives, 'picture')} count in mAP, {self.tags_seen:,} that occur in macro F1",
+            **(
+                {"mAP": beside("mean_ap", self.map, self.map_baseline, self.map_frozen_head)}
+                if self.map is not None
+                else {}
+            ),
             "micro F1": beside("f1", self.micro_f1, self.micro_f1_baseline, self.micro_f1_frozen_head),
             "macro F1": beside("macro_f1", self.macro_f1, self.macro_f1_baseline, self.macro_f1_frozen_head),
             "squared error": errors,
@@ -133,11 +143,12 @@ def publish_evaluation(evaluation: Evaluation, out: Path, *, generated_at: datet
         split=evaluation.split,
         images=evaluation.result.images,
         tags=ours.tags,
+        tags_seen=ours.tags_seen,
         tags_ranked=ours.tags_ranked,
-        # `evaluate` refuses a split in which no tag has a positive picture.
-        map=ours.mean_ap or 0.0,
-        map_baseline=theirs.mean_ap or 0.0,
-        map_frozen_head=None if frozen_head is None else frozen_head.mean_ap,
+        min_positives=evaluation.result.min_positives,
+        map=ours.headline_ap,
+        map_baseline=theirs.headline_ap,
+        map_frozen_head=None if frozen_head is None else frozen_head.headline_ap,
         micro_f1=ours.f1,
         micro_f1_baseline=theirs.f1,
         micro_f1_frozen_head=None if frozen_head is None else frozen_head.f1,
@@ -171,8 +182,8 @@ def metrics_document(evaluation: Evaluation) -> dict[str, Any]:
         "images": result.images,
         "tags": len(evaluation.tags),
         "positives_per_image": ours.positives / result.images,
-        "map": ours.mean_ap,
-        "map_baseline": theirs.mean_ap,
+        "map": ours.headline_ap,
+        "map_baseline": theirs.headline_ap,
         "micro_f1": ours.f1,
         "micro_f1_baseline": theirs.f1,
         "macro_f1": ours.macro_f1,

@@ -12,6 +12,7 @@ import numpy as np
 from alti2v.model.evaluation.bootstrap import Interval
 from alti2v.model.evaluation.gallery import GalleryReason
 from alti2v.model.evaluation.metrics import skill
+from alti2v.model.evaluation.reliability import Reliability
 from alti2v.model.evaluation.result import Evaluation, Group
 from alti2v.numerals import counted
 from alti2v.records import Category, Tag
@@ -26,6 +27,7 @@ from alti2v.report.model_charts import (
 from alti2v.report.rendering import figure, render, small_figure
 
 _RANKING = 12  # best and worst tags to show
+_FEWEST_POINTS = 4  # of a calibration curve
 _FEW = 12  # epochs; below this, dots show how few they are, and a single one is visible at all
 # Each category has its own colour, so that two reports can be compared.
 _ROLES = {category.value: f"c{index}" for index, category in enumerate(Category)}
@@ -51,6 +53,15 @@ class Headline:
     frozen_head: float | None
     interval: Interval | None
     meaning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationCount:
+    """Predictions in a range of probabilities, and how many of them are labels."""
+
+    range: str
+    predictions: int
+    labels: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +98,7 @@ def render_page(evaluation: Evaluation, *, generated_at: datetime) -> str:
         summary=summary(evaluation),
         curves=curve_chart(evaluation),
         calibration=reliability_chart(evaluation.result.overall),
+        calibration_counts=calibration_counts(evaluation.result.overall.reliability),
         calibrations=category_reliability_chart(evaluation.result.of_kind("category")),
         fewest_in_point=FEWEST_IN_POINT,
         training_charts=training_charts(evaluation.log),
@@ -111,12 +123,17 @@ def summary(evaluation: Evaluation) -> str:
     ours, theirs = evaluation.result.overall.model, evaluation.result.overall.baseline
     unseen = "" if evaluation.split == "train" else " that training never saw"
     head = evaluation.frozen_head
-    worth = "" if head is None else _worth_of_tuning(ours.mean_ap, head.mean_ap)
-    pictures = counted(evaluation.result.images, "picture")
+    if ours.headline_ap is None:
+        reached, baseline = f"a micro F1 of {figure(ours.f1)}", theirs.f1
+        worth = "" if head is None else _worth_of_tuning(ours.f1, head.f1)
+    else:
+        tags = counted(ours.tags_ranked, "tag")
+        reached = f"a mean average precision of {figure(ours.headline_ap)} over {tags}"
+        baseline = theirs.headline_ap or 0.0
+        worth = "" if head is None else _worth_of_tuning(ours.headline_ap, head.headline_ap)
     return (
-        f"On {pictures}{unseen}, the tagger reaches a mean average precision "
-        f"of {figure(ours.mean_ap)} over {counted(ours.tags_ranked, 'tag')}. Knowing how frequent each tag is, "
-        f"without seeing a picture, gives {figure(theirs.mean_ap)}.{worth}"
+        f"On {counted(evaluation.result.images, 'picture')}{unseen}, the tagger reaches {reached}. Knowing how "
+        f"frequent each tag is, without seeing a picture, gives {figure(baseline)}.{worth}"
     )
 
 
@@ -142,7 +159,7 @@ _FACTS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "patience": ("patience", lambda epochs: counted(epochs, "epoch")),
     "loss": ("training loss", small_figure),
     "best_epoch": ("best epoch", lambda epoch: f"{epoch:,}" if epoch else "0, the head start"),
-    "validation_map": ("validation mAP", figure),
+    "validation_map": ("validation mAP, all tags", figure),
     "validation_micro_f1": ("validation micro F1", figure),
     "threshold": ("threshold", figure),
     "seconds": ("training time", lambda seconds: f"{seconds / 60:,.1f} minutes"),
@@ -171,15 +188,21 @@ def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
         evaluation.result.intervals,
     )
     head = evaluation.frozen_head
-    found = [
-        Headline(
-            name="Mean average precision",
-            value=ours.mean_ap or 0.0,
-            baseline=theirs.mean_ap or 0.0,
-            frozen_head=None if head is None else head.mean_ap,
-            interval=intervals.mean_ap if intervals else None,
-            meaning=f"How well each tag ranks the pictures; mean over {counted(ours.tags_ranked, 'tag')}.",
-        ),
+    found = []
+    if ours.headline_ap is not None:
+        enough = counted(evaluation.result.min_positives, "picture")
+        tags = f"{counted(ours.tags_ranked, 'tag')} with at least {enough}"
+        found.append(
+            Headline(
+                name="Mean average precision",
+                value=ours.headline_ap,
+                baseline=theirs.headline_ap or 0.0,
+                frozen_head=None if head is None else head.headline_ap,
+                interval=intervals.mean_ap if intervals else None,
+                meaning=f"How well each tag ranks the pictures; mean over {tags}.",
+            )
+        )
+    found += [
         Headline(
             name="Micro F1",
             value=ours.f1,
@@ -194,7 +217,7 @@ def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
             baseline=theirs.macro_f1 or 0.0,
             frozen_head=None if head is None else head.macro_f1,
             interval=intervals.macro_f1 if intervals else None,
-            meaning=f"F1 of each tag alone; mean over {counted(ours.tags_seen, 'tag')}, rare or frequent.",
+            meaning=f"F1 of each tag alone; mean over all {counted(ours.tags_seen, 'tag')} that occur here.",
         ),
     ]
     if evaluation.result.overall.skill is not None:
@@ -278,6 +301,23 @@ def reliability_chart(group: Group) -> Chart:
     return calibration_chart([*series, Series(name="all tags", points=ours, role="all", dots=True)])
 
 
+def calibration_counts(reliability: Reliability) -> list[CalibrationCount]:
+    """Count predictions and labels in fifths of [0, 1], where a chart would have too few points; else none."""
+    if len(calibration_points(reliability)) >= _FEWEST_POINTS:
+        return []
+    labels = np.nan_to_num(reliability.count * reliability.frequency)
+    sums = zip(reliability.count.reshape(5, -1).sum(axis=1), labels.reshape(5, -1).sum(axis=1), strict=True)
+    return [
+        CalibrationCount(
+            range=f"{number / 5:.1f} to {(number + 1) / 5:.1f}",
+            predictions=int(count),
+            labels=round(float(found)),
+        )
+        for number, (count, found) in enumerate(sums)
+        if count
+    ]
+
+
 def category_reliability_chart(categories: Sequence[Group]) -> Chart | None:
     """Draw the same for each category, before scaling; None for a single category."""
     if len(categories) < 2:
@@ -290,7 +330,15 @@ def category_reliability_chart(categories: Sequence[Group]) -> Chart | None:
 
 
 def training_charts(log: Sequence[Mapping[str, float]]) -> tuple[Chart, ...]:
-    """Draw loss and validation mAP by epoch, as far as the log has them."""
+    """Draw loss and validation mAP by epoch, as far as the log has them; epoch 0 is the head start."""
+    return tuple(
+        line_chart(title, series, x=_epoch_axis(series), y=axis, height=280)
+        for title, series, axis in training_series(log)
+    )
+
+
+def training_series(log: Sequence[Mapping[str, float]]) -> list[tuple[str, list[Series], Axis]]:
+    """Return the title, the series and the vertical axis of each chart of a training."""
     charts = []
     losses = [
         Series(name=name, points=points, role=role, dots=len(points) <= _FEW)
@@ -302,10 +350,8 @@ def training_charts(log: Sequence[Mapping[str, float]]) -> tuple[Chart, ...]:
         charts.append(("Loss", losses, nice_axis("Loss", values)))
     if scores := _by_epoch(log, "val_map"):
         one = Series(name="validation", points=scores, role="c0", dots=len(scores) <= _FEW)
-        charts.append(("Mean average precision on validation", [one], unit_axis("mAP")))
-    return tuple(
-        line_chart(title, series, x=_epoch_axis(series), y=axis, height=280) for title, series, axis in charts
-    )
+        charts.append(("Mean average precision on validation, all tags", [one], unit_axis("mAP")))
+    return charts
 
 
 def _by_epoch(log: Sequence[Mapping[str, float]], column: str) -> list[tuple[float, float]]:

@@ -81,12 +81,19 @@ def _groups(groups: Sequence[Group]) -> list[str]:
                 figure(group.model.mcc),
                 small_figure(group.model.squared_error),
                 figure(group.skill),
-                small_figure(group.model.calibration_error)
-                + (f" (scaled: {small_figure(group.calibrated.expected_error)})" if group.calibrated else ""),
+                small_figure(group.model.calibration_error) + _scaled(group),
             )
             for group in groups
         ],
     )
+
+
+def _scaled(group: Group) -> str:
+    """Return the calibration error after temperature scaling; "" where no temperature was found."""
+    if group.calibrated is None:
+        return ""
+    error = group.calibrated.expected_error
+    return f" (scaled: {small_figure(error)}{', worse' if error > group.model.calibration_error else ''})"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

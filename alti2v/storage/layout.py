@@ -253,7 +253,7 @@ DATASET_FILES = (
 )
 RUN_FILES = (
     (RUN_FILE, "kind, version, dataset, recipe, every setting"),
-    (LOG_FILE, "one row per epoch"),
+    (LOG_FILE, "one row per epoch; row 0 is the head start"),
     (CHECKED_FILE, "shards that were compared with their SHA-256, and the state of each file at that time"),
     (f"{CHECKPOINTS_DIR}/", "training resumes from here; `best.npz` is the network of the best validation"),
     (

@@ -7,14 +7,25 @@ import dataclasses
 import hashlib
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import pytest
 
 from alti2v.model.evaluation.result import Evaluation
-from alti2v.report.evaluation_page import distinct_groups, render_page, summary, training_facts
+from alti2v.report.evaluation_page import (
+    calibration_counts,
+    distinct_groups,
+    headlines,
+    render_page,
+    summary,
+    training_facts,
+    training_series,
+)
+from alti2v.report.markdown import render_markdown
 from alti2v.report.model_charts import FEWEST_IN_POINT, calibration_points
 from alti2v.report.rendering import figure, percent, small_figure
+from tests.report.conftest import invented
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 # What the template itself consists of; a tag's name adds nothing to it.
@@ -140,7 +151,7 @@ def test_facts_of_the_training_are_for_readers() -> None:
 
     assert training_facts(training) == {
         "epochs": "1,200",
-        "validation mAP": "0.669",
+        "validation mAP, all tags": "0.669",
         "training time": "0.2 minutes",
         "training speed": "1,234 samples/s",
         "waiting for input": "1.2%",
@@ -255,10 +266,69 @@ def test_gallery_has_several_columns_where_there_is_room(page: Page) -> None:
 
 def test_single_things_are_in_the_singular(evaluation: Evaluation) -> None:
     """One picture and one tag, not "1 pictures" and "1 tags"."""
-    scores = dataclasses.replace(evaluation.result.overall.model, tags_ranked=1, tags_seen=1)
-    overall = dataclasses.replace(evaluation.result.overall, model=scores)
-    one = dataclasses.replace(evaluation.result, images=1, groups=(overall, *evaluation.result.groups[1:]))
-    told = summary(dataclasses.replace(evaluation, result=one))
+    told = summary(_with_scores(evaluation, images=1, tags=1, tags_ranked=1, tags_seen=1))
 
     assert told.startswith("On 1 picture that training never saw")
     assert "over 1 tag." in told
+
+
+def _with_scores(evaluation: Evaluation, *, images: int = 60, **fields: Any) -> Evaluation:
+    """Replace scores over all tags."""
+    scores = dataclasses.replace(evaluation.result.overall.model, **fields)
+    overall = dataclasses.replace(evaluation.result.overall, model=scores)
+    groups = (overall, *evaluation.result.groups[1:])
+    return dataclasses.replace(
+        evaluation, result=dataclasses.replace(evaluation.result, images=images, groups=groups)
+    )
+
+
+def test_a_mean_over_one_of_many_tags_is_no_headline(evaluation: Evaluation) -> None:
+    """Micro F1 comes first instead, in the words and among the large figures."""
+    few = _with_scores(evaluation, tags_ranked=1, mean_ap=1.0)
+
+    assert f"reaches a micro F1 of {figure(few.result.overall.model.f1)}." in summary(few)
+    assert [one.name for one in headlines(few)] == ["Micro F1", "Macro F1", "Brier skill"]
+    assert "1.000" not in summary(few)
+
+
+def test_few_predictions_are_counted_instead_of_drawn() -> None:
+    """A calibration curve of one point says nothing; a table says how many predictions there were."""
+    few = invented(images=2)
+    rows = calibration_counts(few.result.overall.reliability)
+    page = Page(render_page(few, generated_at=NOW))
+
+    assert sum(row.predictions for row in rows) == few.result.overall.reliability.count.sum()
+    assert sum(row.labels for row in rows) == few.result.overall.model.positives
+    assert [row.range for row in rows][:1] == ["0.0 to 0.2"]
+    assert any("There are too few for a chart." in text for text in page.texts)
+
+
+def test_many_predictions_are_drawn(evaluation: Evaluation) -> None:
+    """Then there is no table."""
+    assert calibration_counts(evaluation.result.overall.reliability) == []
+
+
+def test_a_temperature_that_makes_it_worse_is_called_so(evaluation: Evaluation) -> None:
+    """The page and the short report say whether scaling helps on the evaluated pictures."""
+    calibrated = evaluation.result.overall.calibrated
+    assert calibrated is not None
+    worse, better = (
+        _with_scores(evaluation, calibration_error=calibrated.expected_error + change)
+        for change in (-1e-3, 1e-3)
+    )
+
+    for one, is_worse in ((worse, True), (better, False)):
+        assert ("worse, so leave the probabilities" in render_page(one, generated_at=NOW)) is is_worse
+        first = render_markdown(one, generated_at=NOW).partition("| all |")[2].partition("\n")[0]
+        assert (", worse)" in first) is is_worse
+
+
+def test_the_chart_of_a_training_begins_with_the_head_start() -> None:
+    """Epoch 0 has figures of the validation split, and no training loss."""
+    log = (
+        {"epoch": 0.0, "val_loss": 3.0, "val_map": 0.6},
+        {"epoch": 1.0, "loss": 2.0, "val_loss": 4.0, "val_map": 0.5},
+    )
+    points = {(title, one.name): one.points for title, series, _ in training_series(log) for one in series}
+    assert points["Loss", "validation"] == [(0, 3.0), (1, 4.0)]
+    assert points["Loss", "training"] == [(1, 2.0)]

@@ -215,6 +215,7 @@ def _average_precisions(
 
 _FEW_POSITIVES = 10  # of a tag: with fewer, a single picture moves its average precision by more than 0.1
 _FEW_RANKED = 10  # tags below which their mean depends on which tags happen to be common
+_FEWEST_FOR_HEADLINE = 5  # tags whose mean says something about a tagger of more tags
 
 
 # Groups of tags ---------------------------------------------------------------------------------
@@ -265,6 +266,11 @@ class Scores:
     squared_error: float
     calibration_error: float
 
+    @property
+    def headline_ap(self) -> float | None:
+        """`mean_ap`; None if it is over too few of the tags to be shown as the figure of the tagger."""
+        return self.mean_ap if self.tags_ranked >= min(_FEWEST_FOR_HEADLINE, self.tags) else None
+
 
 def summarise(
     histograms: Histograms, tag_scores: TagScores, *, min_positives: int, tags: BoolArray | None = None
@@ -313,8 +319,13 @@ def few_ranked(scores: Scores, *, min_positives: int) -> tuple[str, ...]:
         scores: Scores of all tags.
         min_positives: Positive pictures of a tag that counts.
     """
-    if scores.tags_ranked == 0:
-        return ("No tag has enough pictures in this split for an average precision, so there is no mAP.",)
+    if scores.headline_ap is None:
+        few = (
+            f"Only {counted(scores.tags_ranked, 'tag has', 'tags have')}"
+            if scores.tags_ranked
+            else "No tag has"
+        )
+        return (f"{few} {counted(min_positives, 'picture')} or more in this split, so there is no mAP.",)
     notes = []
     if scores.tags_ranked < _FEW_RANKED:
         ranked = f"mAP is the mean over only {counted(scores.tags_ranked, 'tag')}"

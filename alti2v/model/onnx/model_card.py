@@ -117,7 +117,7 @@ def _front_matter(facts: Facts) -> list[str]:
     if facts.format is not Format.ONNX:
         lines.append("- wd-tagger")
     if facts.metrics is not None:
-        scores = _overall(facts.metrics)["model"]
+        scores = {**_overall(facts.metrics)["model"], "map": facts.metrics["map"]}
         lines += [
             "model-index:",
             f"- name: {json.dumps(facts.name)}",
@@ -133,7 +133,7 @@ def _front_matter(facts: Facts) -> list[str]:
             *(
                 f"    - type: {kind}\n      name: {name}\n      value: {scores[field]:.6f}"
                 for kind, name, field in (
-                    ("mAP", "mean average precision", "mean_ap"),
+                    ("mAP", "mean average precision", "map"),
                     ("f1", "micro F1", "f1"),
                     ("f1", "macro F1", "macro_f1"),
                 )

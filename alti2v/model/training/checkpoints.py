@@ -47,6 +47,7 @@ class Position:
         best_epoch: Epoch that reached it, counted from 1; 0 for the head start, or before the first.
         worse: Number of validations since then.
         log: Rows of log.csv so far, one per finished epoch.
+        start: Row of epoch 0, the network after its head start; None without one.
     """
 
     step: int = 0
@@ -61,6 +62,7 @@ class Position:
     best_epoch: int = 0
     worse: int = 0
     log: list[dict[str, float | int | None]] = field(default_factory=list)
+    start: dict[str, float | int | None] | None = None
 
     def __post_init__(self) -> None:
         counts: tuple[Any, ...] = (self.step, self.stage, self.best_epoch, self.worse)
@@ -70,7 +72,7 @@ class Position:
             all(isinstance(value, int) and value >= 0 for value in counts)
             and all(isinstance(value, int | float) for value in (*sums, self.best_map or 0.0))
             and isinstance(rows, list)
-            and all(isinstance(row, dict) for row in rows)
+            and all(isinstance(row, dict) for row in (*rows, self.start or {}))
         ):
             raise ValueError("a position that no training was at")
 

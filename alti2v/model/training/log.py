@@ -26,15 +26,15 @@ def epoch_line(log: Sequence[Mapping[str, Any]], *, epochs: int) -> str:
 
 
 def validation_figures(mean_ap: float, micro_f1: float) -> str:
-    """Return the figures of a validation in words."""
-    return f"validation mAP {mean_ap:.4f}, micro F1 {micro_f1:.4f}"
+    """Return the figures of a validation in words; the mean is over all tags that occur, unlike in a report."""
+    return f"validation mAP {mean_ap:.4f} (all tags), micro F1 {micro_f1:.4f}"
 
 
 def log_csv(log: Sequence[Mapping[str, float | int | None]]) -> bytes:
-    """Return the bytes of log.csv: one row per epoch; cells of validations that were not done are empty."""
+    """Return the bytes of log.csv: one row per epoch, 0 for the head start; cells without a value are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_LOG_COLUMNS)
     for row in log:
-        writer.writerow("" if row[column] is None else f"{row[column]:.6g}" for column in _LOG_COLUMNS)
+        writer.writerow("" if row.get(column) is None else f"{row[column]:.6g}" for column in _LOG_COLUMNS)
     return text.getvalue().encode()

@@ -143,6 +143,13 @@ class _Loop:
         validation = validate(self._job, self._compiled.network)
         self._keep_if_best(-1, validation)
         if validation is not None and validation.mean_ap is not None:
+            self._position.start = {
+                "epoch": 0,
+                "step": 0,
+                "val_loss": validation.loss,
+                "val_map": validation.mean_ap,
+                "val_micro_f1": validation.micro_f1,
+            }
             line = f"before the first epoch: {validation_figures(validation.mean_ap, validation.micro_f1)}"
             self._progress(Progress(stage="head", done=1, total=1, unit="network", milestone=line))
 
@@ -293,7 +300,8 @@ class _Loop:
         position.epochs_train_seconds = position.train_seconds
         position.epochs_input_seconds = position.input_seconds
         if job.processes.is_first:
-            publish_bytes(job.run / LOG_FILE, log_csv(position.log))
+            rows = [*([] if position.start is None else [position.start]), *position.log]
+            publish_bytes(job.run / LOG_FILE, log_csv(rows))
         if job.processes.is_first and job.tensorboard:
             log_epoch(job.run / TENSORBOARD_DIR, position.log[-1], validation, self._examples(validation))
         line = epoch_line(position.log, epochs=job.recipe.epochs)

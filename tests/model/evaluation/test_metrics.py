@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -312,6 +312,21 @@ def test_skill_is_one_for_perfect_and_zero_for_the_baseline() -> None:
     assert skill(0.1, 0.0) is None
 
 
+def test_a_mean_over_fewer_than_five_of_many_tags_is_no_headline() -> None:
+    """Five tags are enough, and all tags of a tagger that has fewer."""
+    scores, labels = random_split(0)
+    histograms = histograms_of(scores, labels)
+    found = summarise(histograms, score_tags(histograms, threshold=0.5), min_positives=1)
+
+    def headline(*, tags: int, ranked: int) -> float | None:
+        return replace(found, tags=tags, tags_ranked=ranked).headline_ap
+
+    assert found.headline_ap == found.mean_ap
+    assert headline(tags=12, ranked=5) == headline(tags=2, ranked=2) == found.mean_ap
+    assert headline(tags=12, ranked=4) is None
+    assert headline(tags=2, ranked=1) is None
+
+
 def test_a_mean_over_few_tags_or_pictures_is_named() -> None:
     """Fewer than 10 tags, fewer than 10 pictures of a tag, and none at all are warnings."""
     scores, labels = random_split(0)
@@ -324,7 +339,10 @@ def test_a_mean_over_few_tags_or_pictures_is_named() -> None:
     enough = int(np.sort(labels.sum(axis=0))[2])  # of ten tags
     assert enough >= 10
     assert notes(enough) == ()
-    assert "over only 3 tags: 9 tags have" in notes(int(np.sort(labels.sum(axis=0))[-3]))[0]
-    assert "over only 1 tag: 11 tags have" in notes(int(labels.sum(axis=0).max()))[0]
-    assert "so there is no mAP" in notes(301)[0]
+    counts = np.sort(labels.sum(axis=0))[::-1]
+    assert "over only 5 tags: 7 tags have" in notes(int(counts[4]))[0]
+    assert notes(int(counts[3])) == (
+        f"Only 4 tags have {counts[3]} pictures or more in this split, so there is no mAP.",
+    )
+    assert notes(301) == ("No tag has 301 pictures or more in this split, so there is no mAP.",)
     assert "with only 1 positive picture in this split" in notes(1)[0]

@@ -115,6 +115,10 @@ def test_a_training_that_only_becomes_worse_ends_with_its_head_start(
         f"before the first epoch: validation mAP {report.validation_map:.4f}" in x.milestone for x in lines
     )
     np.testing.assert_array_equal(network.get_layer("logits").kernel, head.logits_kernel)
+    rows = evaluate(EvalConfig(run=tmp_path / "run")).log
+    assert [(row["epoch"], row["step"]) for row in rows] == [(0, 0), (1, 3), (2, 6)]
+    assert rows[0]["val_map"] == pytest.approx(report.validation_map, rel=1e-5)
+    assert "loss" not in rows[0]
 
 
 @pytest.mark.slow
