@@ -159,7 +159,7 @@ def _measure(folder: Path, images: int, frequencies: np.ndarray) -> dict[str, fl
         "reading_alone_s": round(read_s, 1),
         "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "report_mb": round(report.report.stat().st_size / 1e6, 1),
-        "mean_ap": round(report.map, 4),
+        "mean_ap": round(report.map or 0.0, 4),
     }
 
 
