@@ -1,4 +1,4 @@
-"""Standard output and standard error: one line a record, nothing raw, and clear errors when a stream fails.
+"""Standard output and standard error: one line per record, no control characters, a clear error if it fails.
 
 Names of files, tags and hosts come from the internet. Everything that is printed passes `one_line` or
 `json_line`, so that no name can move a terminal's cursor, reorder its text or begin a line of its own.

@@ -37,7 +37,7 @@ netrc_option = click.option(
     is_flag=False,
     flag_value="~/.netrc",
     default=None,
-    help="Send the API key that this netrc file has for the board. Default FILE: ~/.netrc.",
+    help="Send the board's API key from this netrc file. Default FILE: ~/.netrc.",
 )
 
 
@@ -72,8 +72,8 @@ netrc_option = click.option(
     type=click.Choice(CHOICES["files"]),
     help="Files to download: reduced pictures (about 850 px wide), originals, or none to list posts only.",
 )
-@option_of(CrawlConfig, "--rate", help="Requests per second to one host.")
-@option_of(CrawlConfig, "--api-rate", help="API requests per second to one host, part of --rate.")
+@option_of(CrawlConfig, "--rate", help="Maximum number of requests per second to one host.")
+@option_of(CrawlConfig, "--api-rate", help="Maximum number of API requests per second, included in --rate.")
 @option_of(CrawlConfig, "--connections", help="Maximum number of connections to one host.")
 @click.option(
     "--refresh",
@@ -155,7 +155,7 @@ def crawl(*, store: str, work: Path | None, as_json: bool, **options: Any) -> No
     "--windows",
     type=int,
     metavar="N",
-    help="Request the board's number of posts in each window of N ids, and compare it with the store.",
+    help="Compare the store with the board's number of posts in each window of N ids.",
 )
 @netrc_option
 @click.option("--contact", help="With --windows: mail address or URL for the User-Agent header.")

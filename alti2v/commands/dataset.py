@@ -96,7 +96,7 @@ _SHOWN_DIGITS = 12  # of a hash of 64, enough to tell two plans apart
     "--split-by",
     type=click.Choice(SPLIT_KEYS),
     help="Rule in place of --split. artist: each artist in one split. date: test newer than validation, "
-    "validation newer than training; such a dataset only grows by older pictures.",
+    "validation newer than training; such a dataset can only grow by older pictures.",
 )
 @filter_options
 @option_of(BuildConfig, "--shard-samples", help="Maximum number of pictures in a shard.")
@@ -327,10 +327,10 @@ def _found(findings: Sequence[Finding]) -> Mapping[str, str]:
 def remove(*, dataset: str, ids: Path, work: Path | None, as_json: bool) -> None:
     """Remove pictures from a DATASET permanently.
 
-    Only the shards that hold them are rewritten. Later builds leave out all posts of the file, also those that
-    the dataset does not have yet. The number of a picture is in the column `id` of the tables in metadata/,
-    beside its `url` (for imported pictures, the path of the file). DATASET is a folder, or a URL such as
-    s3://bucket/folder.
+    Only the shards that contain them are rewritten. Later builds leave out every post in the file, including
+    posts that the dataset does not contain yet. The number of a picture is in the column `id` of the tables in
+    metadata/, next to its `url` (for imported pictures, the path of the file). DATASET is a folder, or a URL
+    such as s3://bucket/folder.
     """
     from alti2v.dataset.id_file import read_id_lines
     from alti2v.dataset.remove import remove_pictures

@@ -24,7 +24,7 @@ from alti2v.terminal.display import progress_display
     help="Folder for all files of the demo.",
 )
 @option_of(DemoConfig, "--posts", help="Number of posts on the stand-in board.")
-@click.option("--epochs", type=int, help="Number of training epochs. Default: the demo's own.")
+@click.option("--epochs", type=int, help="Number of training epochs. Default: that of the recipe.")
 @as_json_option
 def demo(*, out: Path, posts: int, epochs: int | None, as_json: bool) -> None:
     """Run the whole pipeline on a local board, without network.
@@ -67,7 +67,7 @@ def demo(*, out: Path, posts: int, epochs: int | None, as_json: bool) -> None:
 @click.option("--posts", type=int, default=2000, show_default=True, help="Number of posts on the board.")
 @click.option("--seed", type=int, default=2017, show_default=True, help="Random seed of the posts.")
 @dialect_option("gelbooru")
-@click.option("--faults", type=LOCAL_PATH, help="JSON file of faults to simulate.")
+@click.option("--faults", type=LOCAL_PATH, help="JSON file of faults to simulate, see docs/BOARD.md.")
 @click.option(
     "--until-eof", is_flag=True, help="Stop at the end of standard input, for programs that start a board."
 )

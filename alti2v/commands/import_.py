@@ -65,8 +65,8 @@ class _PathOrAddress(click.Path):
     "--tag-categories",
     type=_PathOrAddress(names=KNOWN_BOARDS),
     metavar="FILE_OR_SITE",
-    help="CSV or Parquet file with a category for each tag; or donmai, danbooru or the URL of another Danbooru "
-    "site to ask for them.",
+    help="CSV or Parquet file with a category for each tag, or a Danbooru site to request them from: donmai, "
+    "danbooru or a URL.",
 )
 @click.option(
     "--keep-mismatched", is_flag=True, help="Also store pictures whose MD5 differs from the source's."
@@ -76,7 +76,7 @@ class _PathOrAddress(click.Path):
     is_flag=True,
     help="Leave pictures in their tar files; STORE gets hard links to these, on the same file system only.",
 )
-@option_of(ImportConfig, "--rate", help="Requests per second to one host.")
+@option_of(ImportConfig, "--rate", help="Maximum number of requests per second to one host.")
 @click.option("--contact", help="Mail address or URL to send in the User-Agent header.")
 @click.option(
     "--allow-private",

@@ -1,4 +1,4 @@
-"""Posts of a store beside the board's own count, by windows of ids."""
+"""Comparison of a store with the board's own counts, in windows of ids."""
 
 from __future__ import annotations
 

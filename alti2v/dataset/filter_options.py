@@ -1,4 +1,4 @@
-"""Words and days in the filters of `build-shards`. Pure."""
+"""Parsing of the words and days in the filters of `build-shards`. Pure."""
 
 from __future__ import annotations
 

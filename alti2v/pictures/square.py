@@ -1,4 +1,4 @@
-"""Bytes of a file -> one picture of the dataset, nearly always a square. Pure: bytes in, bytes out."""
+"""One picture of a dataset, usually a square, from the bytes of a file. Pure: bytes in, bytes out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts of folders, read within bounds, and JSON objects as dataclasses, with the type of every value checked.
+"""JSON and CSV files, read within bounds; JSON objects become dataclasses, every value is checked.
 
 A description may come from somebody else, so a value of another type is reported as a fault of the file, rather
 than raised as an exception somewhere in the middle of a command.

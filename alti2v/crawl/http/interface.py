@@ -1,4 +1,4 @@
-"""The API client that the listing uses. Does not import an HTTP library, which one form of it does not need."""
+"""The API client that the listing uses. Imports no HTTP library: the form with a worker needs none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses of the pictures that a table has no files for. Pure."""
+"""Addresses of pictures whose files are missing. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests of an import: pictures that a table names addresses of, and categories of tags from Danbooru.
+"""Requests of an import: missing pictures, and categories of tags from a Danbooru site.
 
 They are those of a crawl, with its rates, its retries, robots.txt and the guard against private addresses.
 """

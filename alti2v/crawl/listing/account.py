@@ -1,4 +1,4 @@
-"""Rights of an account at a board."""
+"""Rights of an account on a board."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Detection of a board's dialect by asking it."""
+"""Detection of a board's dialect by trial requests."""
 
 from __future__ import annotations
 

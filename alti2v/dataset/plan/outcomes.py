@@ -1,4 +1,4 @@
-"""Outcomes of posts: stored, duplicate, dropped or failed, and why; as numbers, for whole boards."""
+"""Outcomes of posts (stored, duplicate, dropped or failed, and why) as numbers, which fit into memory."""
 
 from __future__ import annotations
 

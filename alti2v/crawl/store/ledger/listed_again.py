@@ -1,4 +1,4 @@
-"""Consequences of a known post that is listed with other facts. Pure.
+"""Changes to a known post that is listed again with other facts. Pure.
 
 A board can replace the file of a post: same id, other bytes. The row of a post and its bytes are always of one
 file, so such a post loses its bytes and is downloaded again; `replaced` keeps where the former bytes are.
