@@ -18,7 +18,9 @@ from alti2v.terminal.display import progress_display
     "--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write an HTML page to this file."
 )
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Show pictures of this tag. Repeatable.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the choice of the pictures shown.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed of the choice of the pictures shown."
+)
 @as_json_option
 def stats(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by StatsConfig
     """Summarise a DATASET: tags, sizes, sources, near-duplicates.
