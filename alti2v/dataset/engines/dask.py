@@ -63,9 +63,8 @@ def dask_engine(
             "--engine dask needs Dask, which is missing: pip install 'alti2v[dask]', or leave it out"
         ) from exc
     with contextlib.ExitStack() as stack:
-        address = (
-            stack.enter_context(cluster_here(workers)).scheduler_address if scheduler is None else scheduler
-        )
+        ours = stack.enter_context(cluster_here(workers)) if scheduler is None else None
+        address = scheduler if ours is None else ours.scheduler_address
         client = stack.enter_context(_connected(address, patience_s))
 
         def run(
@@ -73,7 +72,7 @@ def dask_engine(
         ) -> Iterator[tuple[_Task, _Result]]:
             call = _Call(function=function, versions=versions, expected=dict(versions()))
             with _cluster_errors(address):
-                yield from _completed(client, call, iter(tasks))
+                yield from _completed(client, call, iter(tasks), ours)
 
         yield run
 
@@ -169,7 +168,10 @@ class _Call:
 
 
 def _completed(
-    client: distributed.Client, call: _Call, remaining: Iterator[_Task]
+    client: distributed.Client,
+    call: _Call,
+    remaining: Iterator[_Task],
+    ours: distributed.LocalCluster | None,
 ) -> Iterator[tuple[_Task, Any]]:
     import distributed
 
@@ -189,7 +191,7 @@ def _completed(
                 done.add(future)
             if not waiting:
                 return
-            future = _next(client, done)
+            future = _next(client, done, ours)
             yield waiting.pop(future), future.result()
     finally:
         # Running tasks finish, which is harmless; waiting ones are cancelled.
@@ -198,13 +200,22 @@ def _completed(
                 client.cancel(list(waiting))
 
 
-def _next(client: distributed.Client, done: distributed.as_completed) -> distributed.Future:
+def _next(
+    client: distributed.Client, done: distributed.as_completed, ours: distributed.LocalCluster | None
+) -> distributed.Future:
     import distributed
 
+    ended = (distributed.Status.closed, distributed.Status.failed)
     # Its own __next__ waits forever if the client gives up its scheduler meanwhile.
     while not done.has_ready():
         if client.status == "closed":
             raise distributed.comm.CommClosedError
+        # A nanny whose new worker does not start gives up, and the scheduler waits for others.
+        if ours is not None and all(nanny.status in ended for nanny in ours.workers.values()):
+            raise Alti2vError(
+                "the worker processes on this machine were lost, and new ones do not start: "
+                "run the same command again to resume"
+            )
         with done.thread_condition:
             done.thread_condition.wait(_CHECK_S)
     return next(done)

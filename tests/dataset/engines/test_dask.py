@@ -57,22 +57,37 @@ def endless(_: int) -> None:
     threading.Event().wait(60)
 
 
-def is_safe(folder: Path) -> bool:
-    """Whether imports ignore the current folder, in the worker that replaces a killed one."""
+def found_by_a_new_worker(folder: Path) -> tuple[bool, float]:
+    """Whether imports ignore the current folder, and its patience in s, after the first one died."""
     dying(folder)
-    return sys.flags.safe_path
+    return sys.flags.safe_path, dask.config.get("distributed.comm.timeouts.connect")
 
 
-def test_a_worker_that_replaces_a_killed_one_ignores_the_current_folder(
+def test_a_worker_that_replaces_a_killed_one_is_safe_and_patient(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the first one does: a module there with a usual name would run. Later this process is as before."""
+    """A module in the current folder does not run, a busy machine has time; this process is as before."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
     with cluster_here(1) as cluster, dask_engine(cluster.scheduler_address, 1, versions) as run:
-        assert list(run(is_safe, [tmp_path])) == [(tmp_path, True)]
+        assert list(run(found_by_a_new_worker, [tmp_path])) == [(tmp_path, (True, 300.0))]
 
     assert "PYTHONSAFEPATH" not in os.environ
+
+
+def test_nobody_waits_for_workers_that_cannot_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If no new process starts, Dask gives up its place for good, and the build ends with one line."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+
+    async def fails(_: object) -> None:
+        raise OSError("no scheduler within 30 s")
+
+    with dask_engine(None, 1, versions) as run:
+        monkeypatch.setattr("distributed.nanny.WorkerProcess.start", fails)
+        with pytest.raises(Alti2vError, match="new ones do not start: run the same command again to resume"):
+            list(run(dying, [tmp_path]))
 
 
 def test_a_worker_that_ends_late_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
