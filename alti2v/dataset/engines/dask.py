@@ -63,15 +63,17 @@ def dask_engine(
             "--engine dask needs Dask, which is missing: pip install 'alti2v[dask]', or leave it out"
         ) from exc
     with contextlib.ExitStack() as stack:
-        ours = stack.enter_context(cluster_here(workers)) if scheduler is None else None
-        address = scheduler if ours is None else ours.scheduler_address
-        client = stack.enter_context(_connected(address, patience_s))
+        ours = None
+        if scheduler is None:
+            ours = stack.enter_context(cluster_here(workers))
+            scheduler = str(ours.scheduler_address)
+        client = stack.enter_context(_connected(scheduler, patience_s))
 
         def run(
             function: Callable[[_Task], _Result], tasks: Iterable[_Task], /
         ) -> Iterator[tuple[_Task, _Result]]:
             call = _Call(function=function, versions=versions, expected=dict(versions()))
-            with _cluster_errors(address):
+            with _cluster_errors(scheduler):
                 yield from _completed(client, call, iter(tasks), ours)
 
         yield run
