@@ -252,7 +252,7 @@ class _Request:
             most_epochs=settings.recipe.epochs,
         )
         _announce(progress, str(found))
-        return within_budget(settings, found, samples=samples), rates, found
+        return within_budget(settings, found, batch_size=self.config.batch_size), rates, found
 
     def job(self, settings: RunSettings) -> Job:
         """Make the job, after checks of everything that can be refused.

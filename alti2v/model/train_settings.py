@@ -14,7 +14,7 @@ from alti2v.model.network.precision import choose_precision
 from alti2v.model.options.training import TrainConfig
 from alti2v.model.recipes import HEAD_ONLY, NO_AUGMENTATION, RECIPES, Head, Loss, Recipe
 from alti2v.model.trained_on import change_since
-from alti2v.model.training.frozen_head import head_epochs
+from alti2v.model.training.frozen_head import HEAD_BATCH_SIZE, head_epochs
 from alti2v.model.training.job import RECIPE_OPTIONS, RunSettings
 from alti2v.storage.directory import DirectoryKind, kind_of, read_description
 from alti2v.storage.documents import fault_in_words
@@ -113,15 +113,20 @@ def samples_of(manifest: Manifest) -> Samples:
         train=train,
         validation=manifest.samples("validation"),
         all=manifest.total,
-        head=head_epochs(train) * train,
+        head_passes=head_epochs(train),
     )
 
 
-def within_budget(settings: RunSettings, found: BudgetPlan, *, samples: Samples) -> RunSettings:
-    """Return the settings of a new run that follow from the plan of its budget."""
+def within_budget(settings: RunSettings, found: BudgetPlan, *, batch_size: int | None) -> RunSettings:
+    """Return the settings of a new run that follow from the plan of its budget, and the batch size given."""
     if found.train_from == HEAD_ONLY:
-        passes = head_epochs(samples.train)
-        recipe = replace(settings.recipe, head_start=False, frozen_epochs=passes, epochs=passes)
+        recipe = replace(
+            settings.recipe,
+            head_start=False,
+            frozen_epochs=found.epochs,
+            epochs=found.epochs,
+            batch_size=batch_size or HEAD_BATCH_SIZE,
+        )
     else:
         recipe = replace(settings.recipe, epochs=found.epochs)
     recipe = replace(recipe, train_from=found.train_from)
