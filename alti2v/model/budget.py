@@ -76,7 +76,7 @@ class BudgetPlan:
 
     Attributes:
         train_from: First layer of the backbone that learns, or `HEAD_ONLY`.
-        epochs: Number of passes over the samples after the head start; for `HEAD_ONLY`, which has no head start,
+        epochs: Number of passes over the samples after the head start; for `HEAD_ONLY`, which has none,
             over their features.
         is_stored: True if they are passes over stored maps instead of pictures.
         head_s: Time of the head start or, for `HEAD_ONLY`, of the head, seconds.
@@ -207,7 +207,9 @@ def _head_start_s(rates: Rates, samples: Samples) -> float:
 def _head_only_s(rates: Rates, samples: Samples, passes: int) -> float:
     """Estimate a training of the head alone. The test split, which it is not compared on, needs no features."""
     assert rates.head is not None
-    return rates.seconds(samples.train + samples.validation, learning=None) + passes * samples.train / rates.head
+    return (
+        rates.seconds(samples.train + samples.validation, learning=None) + passes * samples.train / rates.head
+    )
 
 
 def _step_s(rates: Rates, share: float) -> float:
