@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import zlib
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ def stored(content: bytes) -> Stored:
         width=32,
         height=24,
         md5=hashlib.md5(content).hexdigest(),
+        crc32=zlib.crc32(content),
     )
 
 
