@@ -57,7 +57,7 @@ EXAMPLES = {
     "alti2v crawl store34 --board rule34 --tags solo --netrc",
     "import": "alti2v import store pictures --tag-categories tags.csv",
     "status": "alti2v status store\nalti2v status store --windows 500000",
-    "build-shards": "alti2v build-shards store dataset --top-tags 1000 --test 500 --validation 500\n"
+    "build-shards": "alti2v build-shards store dataset --top-tags 1000 --test 500 --validation 250\n"
     "alti2v build-shards store portraits --rating general --min-side 512 --max-aspect 2 --split-by artist\n"
     "alti2v build-shards store shapes --area 1048576",
     "stats": "alti2v stats dataset --tag red --html dataset.html",
