@@ -34,7 +34,7 @@ from alti2v.dataset.plan.vocabulary import Vocabulary
 from alti2v.dataset.plan_options import differences, plan_options
 from alti2v.dataset.planned_version import PlannedVersion, write_and_publish
 from alti2v.dataset.report import BuildReport, build_report
-from alti2v.dataset.versions.previous import read_for_new_plan, read_history
+from alti2v.dataset.versions.previous import read_history
 from alti2v.dataset.versions.publish import is_whole
 from alti2v.dataset.versions.transaction import DatasetWriter, open_for_writing
 from alti2v.dataset.write.shard import (
@@ -183,11 +183,10 @@ def _plan(
                 repair_incomplete(writer, current, request.posts, preparation)
                 writer.finish()
             return _Build(manifest=current, tags=read_vocabulary(writer.folder))
-    read = read_history if is_growth else read_for_new_plan
     inputs = BuildInputs(
         options=request.options,
         posts=request.posts,
-        history=None if current is None else read(writer.folder, current, writer.work),
+        history=None if current is None else read_history(writer.folder, current, writer.work, binds=is_growth),
         is_growth=is_growth,
         is_imported=request.source.get("board") == IMPORTED,
         preparation=preparation,

@@ -91,38 +91,25 @@ class History:
         return Removed(self.removed.column("id").to_numpy(), frozenset(md5 for md5 in md5s if md5))
 
 
-def read_history(dataset: Path, manifest: Manifest, scratch: Path) -> History:
+def read_history(dataset: Path, manifest: Manifest, scratch: Path, *, binds: bool = True) -> History:
     """Read the tables of the current version.
 
     Args:
         dataset: Local folder of its tables.
         manifest: Its manifest.
         scratch: Folder on whose disk temporary files are.
+        binds: False to read only what a new plan also uses: the removed posts, and the appearance index, which
+            saves work.
 
     Raises:
         DamagedError: A table is missing or damaged.
     """
+    outcomes = read_lasting_parts(dataset / OUTCOMES_FILE, OUTCOMES) if binds else ()
     return History(
         dataset=dataset,
         manifest=manifest,
-        tags=read_vocabulary(dataset),
-        pictures=pictures_in_shards(read_lasting_parts(dataset / OUTCOMES_FILE, OUTCOMES)),
-        index=read_index(dataset, scratch),
-        removed=read_removed(dataset),
-    )
-
-
-def read_for_new_plan(dataset: Path, manifest: Manifest, scratch: Path) -> History:
-    """Read the parts that a new plan also uses: removed posts, and the appearance index, which saves work.
-
-    Raises:
-        DamagedError: removed.parquet is damaged.
-    """
-    return History(
-        dataset=dataset,
-        manifest=manifest,
-        tags=(),
-        pictures=pictures_in_shards(()),
+        tags=read_vocabulary(dataset) if binds else (),
+        pictures=pictures_in_shards(outcomes),
         index=read_index(dataset, scratch),
         removed=read_removed(dataset),
     )
