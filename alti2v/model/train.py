@@ -31,7 +31,7 @@ from alti2v.model.training.estimate import (
     estimate_training,
     measure_rates,
 )
-from alti2v.model.training.feature_cache import require_storable
+from alti2v.model.training.features.files import require_storable
 from alti2v.model.training.initial_weights import require_initial_weights
 from alti2v.model.training.job import Job, RunSettings
 from alti2v.model.training.loop import fit

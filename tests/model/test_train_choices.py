@@ -23,14 +23,9 @@ from alti2v.model.network.build import build_network
 from alti2v.model.recipes import MODERN, NO_AUGMENTATION, RECIPES, Head
 from alti2v.model.saved_model import load_model, read_architecture
 from alti2v.model.train import TrainConfig, plan, train
-from alti2v.model.training import estimate
-from alti2v.model.training.estimate import (
-    Measurements,
-    TrainingEstimate,
-    container_memory,
-    rate_of_batches,
-    rate_of_steps,
-)
+from alti2v.model.training import memory
+from alti2v.model.training.estimate import Measurements, TrainingEstimate, rate_of_batches, rate_of_steps
+from alti2v.model.training.memory import container_memory
 from tests.model.helpers.tiny_dataset import COLOURS, square, write_dataset, write_squares
 
 pytestmark = [pytest.mark.tf, pytest.mark.usefixtures("narrow_vgg16")]
@@ -320,7 +315,7 @@ def test_too_little_memory_is_said_before_the_first_step(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Too little memory is refused with a batch size and accumulation that fit; no run is created."""
-    monkeypatch.setattr(estimate, "free_memory", lambda: 20_000_000)
+    monkeypatch.setattr(memory, "free_memory", lambda: 20_000_000)
 
     with pytest.raises(DataError, match=r"--batch-size (\d+) --accumulate (\d+)") as caught:
         train(config(dataset, tmp_path / "run", batch_size=512, train_from="block1_conv1"))
@@ -336,7 +331,7 @@ def test_the_memory_of_later_phases_is_checked_first(
 ) -> None:
     """The memory check covers the last phase, even if the first phase trains the head alone."""
     needed = plan(config(dataset, tmp_path / "run", train_from="block1_conv1")).memory_bytes
-    monkeypatch.setattr(estimate, "free_memory", lambda: needed - 1)
+    monkeypatch.setattr(memory, "free_memory", lambda: needed - 1)
 
     with pytest.raises(DataError, match="training needs at least"):
         train(config(dataset, tmp_path / "run", train_from="block1_conv1", frozen_epochs=1))
@@ -431,7 +426,7 @@ def test_a_run_goes_on_with_the_recipe_that_it_began_with(
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"train_from": "block9_conv1", "backbone": "vgg16", "cache_features": True}, "frozen layers"),
+        ({"train_from": "block9_conv1", "backbone": "vgg16"}, "block9_conv1' is unknown"),
         ({"learning_rate": float("inf")}, "learning_rate inf"),
         ({"budget": float("inf")}, "--budget inf"),
     ],

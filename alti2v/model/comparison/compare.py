@@ -28,10 +28,10 @@ from alti2v.model.comparison.figures import TunedThreshold, compared_models, tun
 from alti2v.model.comparison.notes import label_notes, network_notes, picture_notes, size_notes, tag_notes
 from alti2v.model.comparison.originals import Originals, open_originals, require_used
 from alti2v.model.comparison.outcomes import Counted, Judged, count
-from alti2v.model.comparison.result import Comparison, DisputedPicture
+from alti2v.model.comparison.result import ComparedModel, Comparison, DisputedPicture
 from alti2v.model.comparison.shared_tags import SharedTags, shared_tags
 from alti2v.model.evaluation.metrics import few_ranked
-from alti2v.model.evaluation.paired_bootstrap import ModelOutcomes, compare_models
+from alti2v.model.evaluation.paired_bootstrap import ModelOutcomes, PairedScores, TagGroup, compare_models
 from alti2v.model.evaluation.scoring import groups_of
 from alti2v.model.options.evaluation import CompareConfig
 from alti2v.records import Progress, ProgressHook, Tag, composed, ignore_progress
@@ -63,28 +63,11 @@ def compare(config: CompareConfig, *, out: Path, progress: ProgressHook = ignore
     groups = tuple(groups_of(common.tags))
     make_directory(out)
     with storage_errors(out), contextlib.ExitStack() as stack:
-        judged = [
-            Judged(
-                contestant=one,
-                outputs=outputs,
-                labels=labels_of[one.dataset],
-                codes=stack.enter_context(tempfile.TemporaryFile(dir=out)),
-            )
-            for one, outputs in zip(contestants, common.outputs, strict=True)
-        ]
+        judged = _judged(contestants, common, labels_of, out, stack)
         thresholds = _tune(judged, common.tags, originals, config, progress)
         counted = _count(judged, originals, kept, config, progress)
         require_used(originals)
-        if not counted[0].histograms.positives.any():
-            raise DataError("no picture carries a tag that all models know: give another --split")
-        paired = compare_models(
-            [
-                ModelOutcomes(histograms=one.histograms, codes=one.codes, threshold=threshold.value)
-                for one, threshold in zip(counted, thresholds, strict=True)
-            ],
-            groups=groups,
-            min_positives=config.min_positives,
-        )
+        paired = _paired(counted, thresholds, groups, min_positives=config.min_positives)
         disputed = most_disputed(
             [one.codes for one in counted], [one.value for one in thresholds], kept, most=config.gallery
         )
@@ -101,17 +84,26 @@ def compare(config: CompareConfig, *, out: Path, progress: ProgressHook = ignore
         positives=counted[0].histograms.positives.sum(axis=1, dtype=np.int64),
         min_positives=config.min_positives,
         disputed=_with_pictures(disputed, contestants[0].dataset, config.split),
-        notes=(
-            *notes,
-            *size_notes(len(kept)),
-            *few_ranked(models[0].overall.scores, min_positives=config.min_positives),
-            *network_notes(contestants, config.precision),
-            *picture_notes(contestants, originals),
-            *tag_notes(models, len(common.tags)),
-        ),
+        notes=(*notes, *_notes(contestants, models, common.tags, kept, originals, config)),
         seconds=round(time.monotonic() - begun_s, 3),
         file_names=_file_names(disputed, contestants[0].dataset, config.split),
     )
+
+
+def _notes(
+    contestants: Sequence[Contestant],
+    models: Sequence[ComparedModel],
+    tags: Sequence[Tag],
+    kept: Int64Array,
+    originals: Originals | None,
+    config: CompareConfig,
+) -> Iterator[str]:
+    """Yield warnings for readers, about everything but the choice of the pictures."""
+    yield from size_notes(len(kept))
+    yield from few_ranked(models[0].overall.scores, min_positives=config.min_positives)
+    yield from network_notes(contestants, config.precision)
+    yield from picture_notes(contestants, originals)
+    yield from tag_notes(models, len(tags))
 
 
 def _require_pictures(contestants: Sequence[Contestant], config: CompareConfig) -> None:
@@ -179,6 +171,46 @@ def _labels_of(tags: Sequence[Tag], dataset: Path) -> Int64Array:
 
 
 # Predictions --------------------------------------------------------------------------------------
+
+
+def _judged(
+    contestants: Sequence[Contestant],
+    common: SharedTags,
+    labels_of: Mapping[Path, Int64Array],
+    out: Path,
+    stack: contextlib.ExitStack,
+) -> list[Judged]:
+    """Give each model its tags, its labels, and a temporary file for its outcomes, which `stack` closes."""
+    return [
+        Judged(
+            contestant=one,
+            outputs=outputs,
+            labels=labels_of[one.dataset],
+            codes=stack.enter_context(tempfile.TemporaryFile(dir=out)),
+        )
+        for one, outputs in zip(contestants, common.outputs, strict=True)
+    ]
+
+
+def _paired(
+    counted: Sequence[Counted],
+    thresholds: Sequence[TunedThreshold],
+    groups: Sequence[TagGroup],
+    *,
+    min_positives: int,
+) -> Sequence[PairedScores]:
+    """Compare the outcomes of all models, picture by picture.
+
+    Raises:
+        DataError: No picture carries a common tag.
+    """
+    if not counted[0].histograms.positives.any():
+        raise DataError("no picture carries a tag that all models know: give another --split")
+    outcomes = [
+        ModelOutcomes(histograms=one.histograms, codes=one.codes, threshold=threshold.value)
+        for one, threshold in zip(counted, thresholds, strict=True)
+    ]
+    return compare_models(outcomes, groups=groups, min_positives=min_positives)
 
 
 def _tune(

@@ -139,49 +139,25 @@ def score(
     shortlists = Shortlists(threshold=thresholds.model, size=gallery)
     codes = CodeFile(scratch, len(tags))
     histograms, recall_at_10 = _count(batches, codes, shortlists, tags=len(tags))
-    positives = histograms.positives.sum(axis=1)
-    if not positives.any():
+    if not histograms.positives.any():
         raise DataError("no picture of the split carries a tag that the model knows: give another --split")
-    tag_scores = score_tags(
+    scored = _scored(
         histograms,
-        threshold=thresholds.model,
-        own_thresholds=thresholds.own,
-        category_thresholds=[thresholds.categories.get(tag.category, thresholds.model) for tag in tags],
-    )
-    # Even a few pictures should give a figure; `EvaluationResult.min_positives` records the rule that was used.
-    least = min_positives if positives.max() >= min_positives else 1
-    ranked = tag_scores.positives >= least
-    named = tuple(groups_of(tags))
-    scored = _Scored(
-        histograms=histograms,
-        tag_scores=tag_scores,
-        baseline=(baseline := constant_histograms(frequencies, positives, histograms.images)),
-        baseline_scores=score_tags(baseline, threshold=thresholds.baseline),
+        codes,
+        tags=tags,
         frequencies=frequencies,
-        min_positives=least,
-        ranked=ranked,
-        resampled=resample(
-            codes.by_tag(),
-            draw_pictures(histograms.images),
-            threshold=thresholds.model,
-            ranked=ranked,
-            groups=[mask for _, _, mask in named],
-        ),
-    )
-    categories = category_masks(tags)
-    groups = tuple(
-        _group(scored, group, row, categories=categories, temperatures=thresholds.temperatures)
-        for row, group in enumerate(named)
+        thresholds=thresholds,
+        min_positives=min_positives,
     )
     return EvaluationResult(
         images=histograms.images,
         thresholds=thresholds,
         min_positives=scored.min_positives,
-        groups=groups,
+        groups=_groups(scored, tags, temperatures=thresholds.temperatures),
         recall_at_10=recall_at_10,
         tag_scores=scored.tag_scores,
         baseline_scores=scored.baseline_scores,
-        baseline_curve=precision_recall_curve(pool(baseline)),
+        baseline_curve=precision_recall_curve(pool(scored.baseline)),
         pictures=shortlists.pictures(),
         suggestions=shortlists.suggestions(),
         additions=shortlists.additions(),
@@ -200,6 +176,51 @@ class _Scored:
     min_positives: int
     ranked: BoolArray
     resampled: Resampled
+
+
+def _scored(
+    histograms: Histograms,
+    codes: CodeFile,
+    *,
+    tags: Sequence[Tag],
+    frequencies: Float64Array,
+    thresholds: Thresholds,
+    min_positives: int,
+) -> _Scored:
+    """Score every tag, the baseline, and every bootstrap draw."""
+    positives = histograms.positives.sum(axis=1)
+    # Even a few pictures should give a figure; `EvaluationResult.min_positives` records the rule that was used.
+    least = min_positives if positives.max() >= min_positives else 1
+    baseline = constant_histograms(frequencies, positives, histograms.images)
+    return _Scored(
+        histograms=histograms,
+        tag_scores=score_tags(
+            histograms,
+            threshold=thresholds.model,
+            own_thresholds=thresholds.own,
+            category_thresholds=[thresholds.categories.get(tag.category, thresholds.model) for tag in tags],
+        ),
+        baseline=baseline,
+        baseline_scores=score_tags(baseline, threshold=thresholds.baseline),
+        frequencies=frequencies,
+        min_positives=least,
+        ranked=positives >= least,
+        resampled=resample(
+            codes.by_tag(),
+            draw_pictures(histograms.images),
+            threshold=thresholds.model,
+            ranked=positives >= least,
+            groups=[mask for _, _, mask in groups_of(tags)],
+        ),
+    )
+
+
+def _groups(scored: _Scored, tags: Sequence[Tag], *, temperatures: Mapping[str, float]) -> tuple[Group, ...]:
+    categories = category_masks(tags)
+    return tuple(
+        _group(scored, group, row, categories=categories, temperatures=temperatures)
+        for row, group in enumerate(groups_of(tags))
+    )
 
 
 def _count(

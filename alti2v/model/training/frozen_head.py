@@ -18,7 +18,8 @@ from alti2v.model.network.build import Network
 from alti2v.model.network.cut import cut
 from alti2v.model.network.losses import loss_of
 from alti2v.model.training.compiled_model import jit_compile
-from alti2v.model.training.feature_cache import cached_batches, compute_features
+from alti2v.model.training.features.batches import feature_batches
+from alti2v.model.training.features.files import compute_features
 from alti2v.model.training.job import Job
 from alti2v.records import Progress, ProgressHook
 from alti2v.storage.layout import SPLITS
@@ -61,7 +62,7 @@ def train_frozen_head(job: Job, network: Network, *, progress: ProgressHook) -> 
     for epoch in range(epochs):
         failure = ReadFailure()
         with reading_errors(job.dataset, split="train", failure=failure):
-            batches = cached_batches(job, epoch=epoch, batch_size=HEAD_BATCH_SIZE, failure=failure)
+            batches = feature_batches(job, epoch=epoch, batch_size=HEAD_BATCH_SIZE, failure=failure)
             loss = float(model.fit(batches, epochs=1, verbose=0, shuffle=False).history["loss"][-1])
         progress(
             Progress(stage="head", done=epoch + 1, total=epochs, unit="epochs", counts={"loss": round(loss, 4)})

@@ -27,8 +27,9 @@ from alti2v.model.saved_model import load_model
 from alti2v.model.train import TrainConfig, plan, train
 from alti2v.model.train_settings import resolve_settings
 from alti2v.model.training import estimate as estimate_module
-from alti2v.model.training import feature_cache, frozen_head
+from alti2v.model.training import frozen_head
 from alti2v.model.training.estimate import Measurements, measure_rates
+from alti2v.model.training.features import files
 from alti2v.model.training.frozen_head import head_epochs
 from alti2v.model.training.initial_weights import mismatch
 from alti2v.model.training.job import Job
@@ -248,7 +249,7 @@ def test_maps_that_are_too_large_are_refused(
     dataset: Path, weights: str, tmp_path: Path, monkeypatch: Any
 ) -> None:
     """A shard of maps that would not fit into memory is refused, with advice, before anything is written."""
-    monkeypatch.setattr(feature_cache, "_MOST_SHARD_BYTES", 10_000)
+    monkeypatch.setattr(files, "_MOST_SHARD_BYTES", 10_000)
     with pytest.raises(UsageError, match=r"at most .* GB for one shard: .* smaller --shard-samples"):
         train(
             config(dataset, tmp_path / "run", weights=weights, train_from="block5_conv1", cache_features=True)
