@@ -82,6 +82,7 @@ def histogram(counts: Mapping[int, int]) -> tuple[int, ...]:
 
 
 def test_tags_are_counted_in_every_split(stats: DatasetStats, dataset: Path) -> None:
+    """Each tag of the vocabulary has the number of pictures that a query finds in each split."""
     query = """SELECT label, split_part(parse_filename(filename), '-', 1), count(*)
                FROM read_parquet(METADATA, filename=true), unnest(labels) AS each(label) GROUP BY ALL"""
     counted = {(label, split): count for label, split, count in ask(dataset, query)}
@@ -95,6 +96,7 @@ def test_tags_are_counted_in_every_split(stats: DatasetStats, dataset: Path) -> 
 
 
 def test_lengths_are_distributions_of_tags(stats: DatasetStats, dataset: Path) -> None:
+    """Both histograms are those of counting tags and labels picture by picture."""
     found = rows(dataset)
     columns = [name for name in found[0] if name.startswith("tags_")]
 
@@ -138,6 +140,7 @@ def test_origins(stats: DatasetStats, dataset: Path) -> None:
 
 
 def test_pairs_are_counted_and_compared_with_chance(stats: DatasetStats, dataset: Path) -> None:
+    """Counts and lifts of all pairs are those of counting by hand, and the highest lift comes first."""
     labels = [set(row["labels"]) for row in rows(dataset)]
     names = [row.tag.name for row in stats.tags]
     for i, j in itertools.product(range(len(names)), repeat=2):
@@ -228,6 +231,7 @@ def test_sheets_show_what_was_asked_for(stats: DatasetStats, dataset: Path) -> N
 def test_the_command_prints_and_writes(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The table has the figures, the page has the pictures, and `--json` has the whole result."""
     page = tmp_path / "page.html"
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["stats", str(dataset), "--tag", "solo", "--html", str(page)])
@@ -244,6 +248,7 @@ def test_the_command_prints_and_writes(
 
 
 def test_bad_input(dataset: Path, tmp_path: Path) -> None:
+    """An unknown tag, a store, and a cut or missing table are one error each."""
     with pytest.raises(UsageError, match="has the tag 'slo'"):
         dataset_stats(StatsConfig(dataset=dataset, tags=("slo",)))
     with pytest.raises(UsageError, match="is a store, not a dataset"):

@@ -38,6 +38,7 @@ def test_mlcroissant_reads_every_table(dataset: Path) -> None:
 
 
 def test_every_column_is_described_and_every_shard_named(dataset: Path, document: dict[str, Any]) -> None:
+    """The metadata describe the columns of docs/FORMAT.md, and name the shards with hash and size."""
     tables = {"tags": DATASET_TAGS, "pictures": METADATA, "outcomes": OUTCOMES}
     for records in document["recordSet"]:
         columns = [field["source"]["extract"]["column"] for field in records["field"]]
@@ -54,6 +55,7 @@ def test_every_column_is_described_and_every_shard_named(dataset: Path, document
 
 
 def test_the_patterns_name_every_table_once(dataset: Path, document: dict[str, Any]) -> None:
+    """The patterns match each table of the dataset, and nothing else."""
     patterns = [entry["includes"] for entry in document["distribution"] if entry["@type"] == "cr:FileSet"]
     found = [path for pattern in itertools.chain(*patterns) for path in dataset.glob(pattern)]
 

@@ -63,6 +63,7 @@ def tags_of(post: Mapping[str, Any]) -> set[str]:
 
 
 def test_webdataset_reads_the_folder(posts: Posts) -> None:
+    """The first block reads every training picture with all its tags."""
     seen = run(blocks("python", "webdataset")[0])
 
     found = {id_: set(tags) for id_, tags in seen["posts"].items()}
@@ -71,6 +72,7 @@ def test_webdataset_reads_the_folder(posts: Posts) -> None:
 
 
 def test_webdataset_reads_an_address(posts: Posts, served: Served) -> None:
+    """Over HTTP, the same block finds every training picture."""
     seen = run(blocks("python", "webdataset")[1].replace(ELSEWHERE, served.url))
 
     assert sorted(map(int, seen["keys"])) == sorted(of_training(posts))
@@ -134,6 +136,7 @@ def test_hugging_face_takes_the_types_from_the_card(hugging_face: dict[str, Any]
 
 
 def test_hugging_face_streams_and_loads_tables(hugging_face: dict[str, Any], posts: Posts) -> None:
+    """Streaming yields the test pictures, and the tables have the pictures of each split."""
     shards = {
         split: sorted(id_ for id_, post in posts.items() if post["shard"].startswith(split))
         for split in ("train", "validation", "test")
@@ -159,6 +162,7 @@ def test_torch_gets_every_sample_once(posts: Posts, dataset: Path) -> None:
 
 @pytest.mark.tf
 def test_tf_data_gets_every_sample_once() -> None:
+    """An epoch has every training picture once, in the size of the dataset."""
     seen = run(blocks("python", "tf.data")[0])
 
     assert seen["pictures"] == 30
@@ -246,6 +250,7 @@ def queries() -> list[str]:
 
 
 def test_two_tags_without_a_third(two_not_third: list[int]) -> None:
+    """DuckDB, pandas and Polars find the pictures that counting by hand finds."""
     rows = duckdb.execute(queries()[0]).fetchall()
     pandas, polars = map(run, blocks("python", "Queries"))
 
@@ -269,6 +274,7 @@ def test_what_goes_together(posts: Posts) -> None:
 
 
 def test_a_list_to_download(posts: Posts) -> None:
+    """The list has the URL and the MD5 of every training picture."""
     duckdb.execute(queries()[2])
     with Path("downloads.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -280,10 +286,12 @@ def test_a_list_to_download(posts: Posts) -> None:
 
 
 def test_what_became_of_every_post() -> None:
+    """The counts of outcomes add up to the posts of the store."""
     assert duckdb.execute(queries()[3]).fetchall() == [("stored", "", 40), ("failed", "http_404", 1)]
 
 
 def test_folds_hold_every_picture_once() -> None:
+    """The folds are five, and together have every picture."""
     folds = duckdb.execute(queries()[4]).fetchall()
 
     assert sum(pictures for _, pictures in folds) == 40
@@ -291,6 +299,7 @@ def test_folds_hold_every_picture_once() -> None:
 
 
 def test_tags_counted_by_pandas_and_polars(posts: Posts) -> None:
+    """Both count each tag as often as it occurs."""
     pandas, polars = map(run, blocks("python", "Queries"))
     counts = Counter(tag for post in posts.values() for tag in tags_of(post))
     general = Counter(tag for post in posts.values() for tag in post["tags_general"].split())

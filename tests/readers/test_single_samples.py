@@ -33,6 +33,7 @@ def in_tars(dataset: Path) -> dict[int, bytes]:
 
 
 def test_every_sample_is_found_by_its_number(dataset: Path) -> None:
+    """Each picture has the bytes that tarfile finds in the shards."""
     expected = in_tars(dataset)
 
     assert len(expected) == 40
@@ -40,6 +41,7 @@ def test_every_sample_is_found_by_its_number(dataset: Path) -> None:
 
 
 def test_a_sample_brings_its_facts(dataset: Path) -> None:
+    """URL, tags and shard of a picture come with it."""
     sample = read_sample(dataset, 7)
 
     assert sample.facts["url"] == "https://board.example/7.jpg"
@@ -64,11 +66,13 @@ def test_over_http_only_the_picture_is_sent_of_its_shard(dataset: Path, served: 
     [(12345, "does not contain post 12345"), (NOT_FETCHED, "no picture of post 900: failed http_404")],
 )
 def test_a_post_without_a_picture_is_said(dataset: Path, post_id: int, message: str) -> None:
+    """A post that is unknown, or whose picture was not fetched, is an error that says so."""
     with pytest.raises(UsageError, match=message):
         list(read_samples(dataset, [7, post_id]))
 
 
 def test_no_dataset_there(tmp_path: Path, served: Served) -> None:
+    """A folder or address without a dataset, and a server that is down, are told apart."""
     for place in (str(tmp_path), f"{served.url}/elsewhere"):
         with pytest.raises(UsageError, match=r"has no outcomes\.parquet"):
             read_sample(place, 7)

@@ -117,6 +117,7 @@ def test_pictures_are_made_small(stats: DatasetStats) -> None:
 
 
 def test_a_picture_that_cannot_be_read_is_named(stats: DatasetStats, tmp_path: Path) -> None:
+    """Bytes that are no picture are an error with the number of the post."""
     at = stats.sheets[0].pictures[0]
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / f"{at.shard}.tar").write_bytes(bytes(at.span.offset + at.span.size))
@@ -188,6 +189,7 @@ def test_chance_is_neither_often_nor_seldom(stats: DatasetStats) -> None:
     ],
 )
 def test_short_numbers(number: int, text: str) -> None:
+    """Large numbers are shown with three digits and a unit."""
     assert short(int(number)) == text
 
 
@@ -197,6 +199,7 @@ def test_medians() -> None:
 
 
 def test_axes_of_decades_and_outlines_of_bars() -> None:
+    """An axis ends at the next power of ten, and an outline begins and ends at zero."""
     axis = decades("pictures", 10_000)
 
     assert (axis.low, axis.high, list(axis.labels)) == (0, 4, ["1", "10", "10²", "10³", "10⁴"])
