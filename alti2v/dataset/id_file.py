@@ -61,7 +61,10 @@ def read_id_lines(path: Path) -> IdLines:
         if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS and 0 < int(text) < 10**12:
             ids.add(int(text))
         else:
-            unusable.append(f"{path}, line {number}: {_quoted(text[:40])} is not a post number: correct it")
+            unusable.append(
+                f"{path}, line {number}: {_quoted(text[:40])} is not a post number: give that of the column id "
+                "of the tables in metadata/"
+            )
     if not ids:
         raise UsageError(
             unusable[0] if unusable else f"{path} contains no post number: give one post number per line"

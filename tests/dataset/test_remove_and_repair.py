@@ -149,7 +149,10 @@ def test_a_shard_can_lose_all_pictures_and_a_dataset_cannot(dataset: Path) -> No
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("12\nx3\n", "line 2: 'x3' is not a post number"),
+        (
+            "12\nx3\n",
+            "line 2: 'x3' is not a post number: give that of the column id of the tables in metadata/",
+        ),
         ("", "contains no post number"),
         ("-4", "line 1"),
         ("0", "line 1"),
