@@ -317,101 +317,50 @@ FRAMES = WeightedOptions(
 )
 
 # Options that a setting makes likely: half of its pictures use them instead of the usual ones.
+# fmt: off
 SETTING_OUTFITS: Mapping[str, tuple[str, ...]] = {
-    "classroom": ("serafuku", "blazer"),
-    "library": ("blazer", "sweater", "shirt"),
-    "cherry": ("serafuku", "kimono"),
-    "beach": ("dress",),
-    "flower_field": ("dress",),
-    "snow": ("sweater", "hoodie"),
-    "autumn": ("sweater", "blazer"),
-    "fireworks": ("kimono",),
-    "halloween": ("cape", "dress"),
-    "room": ("maid", "sweater", "hoodie"),
-    "night_city": ("hoodie",),
+    "classroom": ("serafuku", "blazer"), "library": ("blazer", "sweater", "shirt"),
+    "cherry": ("serafuku", "kimono"), "beach": ("dress",), "flower_field": ("dress",),
+    "snow": ("sweater", "hoodie"), "autumn": ("sweater", "blazer"), "fireworks": ("kimono",),
+    "halloween": ("cape", "dress"), "room": ("maid", "sweater", "hoodie"), "night_city": ("hoodie",),
 }
 SETTING_HEADWEAR: Mapping[str, str] = {
-    "beach": "straw_hat",
-    "flower_field": "straw_hat",
-    "halloween": "witch_hat",
-    "snow": "santa_hat",
+    "beach": "straw_hat", "flower_field": "straw_hat", "halloween": "witch_hat", "snow": "santa_hat",
     "fireworks": "hair_flower",
 }
 SETTING_HELD: Mapping[str, str] = {
-    "rain": "umbrella",
-    "library": "book",
-    "beach": "ice_cream",
-    "flower_field": "flower",
+    "rain": "umbrella", "library": "book", "beach": "ice_cream", "flower_field": "flower",
     "halloween": "lollipop",
 }
+# fmt: on
 OUTFIT_HELD: Mapping[str, str] = {"armor": "sword", "cape": "staff", "maid": "cup"}
 
 # Tags of details that are not options; `scene.py` decides which pictures have them.
+# fmt: off
 DETAIL_TAGS = (
-    "ahoge",
-    "alternate_costume",
-    "bare_shoulders",
-    "blush",
-    "dutch_angle",
-    "gloves",
-    "long_sleeves",
-    "looking_at_viewer",
-    "looking_to_the_side",
-    "signature",
-    "sleeveless",
-    "smile",
+    "ahoge", "alternate_costume", "bare_shoulders", "blush", "dutch_angle", "gloves", "long_sleeves",
+    "looking_at_viewer", "looking_to_the_side", "signature", "sleeveless", "smile",
 )
 
 META_TAGS = (
-    "absurdres",
-    "bad_id",
-    "commentary",
-    "commentary_request",
-    "highres",
-    "jpeg_artifacts",
-    "resized",
-    "tagme",
-    "third-party_edit",
-    "translated",
-    "transparent_background",
+    "absurdres", "bad_id", "commentary", "commentary_request", "highres", "jpeg_artifacts", "resized",
+    "tagme", "third-party_edit", "translated", "transparent_background",
 )
 
 IMPLICATIONS: Mapping[str, tuple[str, ...]] = {
-    "2girls": ("multiple_girls",),
-    ":d": ("open_mouth", "smile"),
-    ">_<": ("closed_eyes",),
-    "absurdres": ("highres",),
-    "autumn_leaves": ("autumn",),
-    "bob_cut": ("short_hair",),
-    "bouquet": ("flower",),
-    "cat_ears": ("animal_ears",),
-    "cat_tail": ("tail",),
-    "crying": ("tears",),
-    "demon_wings": ("wings",),
-    "dog_ears": ("animal_ears",),
-    "double_bun": ("hair_bun",),
-    "flower_field": ("field", "flower"),
-    "fox_ears": ("animal_ears",),
-    "full_moon": ("moon",),
-    "greyscale": ("monochrome",),
-    "hair_bow": ("bow",),
-    "holding_umbrella": ("holding", "umbrella"),
-    "jack-o'-lantern": ("pumpkin",),
-    "kimono": ("japanese_clothes",),
-    "maid_apron": ("apron", "maid"),
-    "night_sky": ("night", "sky"),
-    "pleated_skirt": ("skirt",),
-    "rabbit_ears": ("animal_ears",),
-    "serafuku": ("sailor_collar", "school_uniform"),
-    "single_braid": ("braid",),
-    "starry_sky": ("night_sky",),
-    "sword": ("weapon",),
-    "twin_braids": ("braid",),
-    "twin_drills": ("drill_hair",),
-    "twintails": ("long_hair",),
-    "very_long_hair": ("long_hair",),
-    "witch_hat": ("hat",),
+    "2girls": ("multiple_girls",), ":d": ("open_mouth", "smile"), ">_<": ("closed_eyes",),
+    "absurdres": ("highres",), "autumn_leaves": ("autumn",), "bob_cut": ("short_hair",),
+    "bouquet": ("flower",), "cat_ears": ("animal_ears",), "cat_tail": ("tail",), "crying": ("tears",),
+    "demon_wings": ("wings",), "dog_ears": ("animal_ears",), "double_bun": ("hair_bun",),
+    "flower_field": ("field", "flower"), "fox_ears": ("animal_ears",), "full_moon": ("moon",),
+    "greyscale": ("monochrome",), "hair_bow": ("bow",), "holding_umbrella": ("holding", "umbrella"),
+    "jack-o'-lantern": ("pumpkin",), "kimono": ("japanese_clothes",), "maid_apron": ("apron", "maid"),
+    "night_sky": ("night", "sky"), "pleated_skirt": ("skirt",), "rabbit_ears": ("animal_ears",),
+    "serafuku": ("sailor_collar", "school_uniform"), "single_braid": ("braid",), "starry_sky": ("night_sky",),
+    "sword": ("weapon",), "twin_braids": ("braid",), "twin_drills": ("drill_hair",),
+    "twintails": ("long_hair",), "very_long_hair": ("long_hair",), "witch_hat": ("hat",),
 }
+# fmt: on
 
 
 def general_tags() -> frozenset[str]:
