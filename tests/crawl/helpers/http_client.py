@@ -43,6 +43,15 @@ class Clock:
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+def answering(**answer: Any) -> Handler:
+    """Return a handler with the same answer to every request; the arguments are those of `web.Response`."""
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(**answer)
+
+    return handler
+
+
 async def got(
     url: str, *, config: NetConfig = CONFIG, max_bytes: int = 10_000, **client: Any
 ) -> Received | FailedTry:

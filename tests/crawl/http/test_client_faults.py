@@ -26,16 +26,12 @@ from alti2v.crawl.http.results import Purpose, Received
 from alti2v.crawl.http.retry import FailedTry, FailKind
 from alti2v.crawl.http.ssrf_guard import Sites, is_public, origin_of
 from alti2v.pictures.header import NoPicture, PictureRefusal, read_header
-from tests.crawl.helpers.http_client import CONFIG, Clock, drop, got, kind
+from tests.crawl.helpers.http_client import CONFIG, Clock, answering, drop, got, kind
 
 
 async def test_a_whole_answer_comes_with_its_headers(serve: Any) -> None:
     """The bytes are the server's, hashed on the way."""
-
-    async def handler(_: web.Request) -> web.Response:
-        return web.Response(body=b"x" * 5000, headers={"X-Robots-Tag": "NoAI"})
-
-    url = await serve(handler)
+    url = await serve(answering(body=b"x" * 5000, headers={"X-Robots-Tag": "NoAI"}))
 
     assert await got(f"{url}/a.jpg") == Received(
         url=f"{url}/a.jpg",
@@ -55,11 +51,7 @@ async def test_a_whole_answer_comes_with_its_headers(serve: Any) -> None:
 )
 async def test_f06_f07_a_status_is_a_kind(serve: Any, status: int, expected: FailKind) -> None:
     """F06, F07: and the status is kept."""
-
-    async def handler(_: web.Request) -> web.Response:
-        return web.Response(status=status)
-
-    outcome = await got(await serve(handler) + "/a.jpg")
+    outcome = await got(await serve(answering(status=status)) + "/a.jpg")
 
     assert kind(outcome) is expected
     assert isinstance(outcome, FailedTry)
@@ -227,12 +219,10 @@ async def test_f10_a_packed_bomb_counts_unpacked(serve: Any) -> None:
     import gzip
 
     packed = gzip.compress(bytes(5_000_000))
-
-    async def handler(_: web.Request) -> web.Response:
-        return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
+    url = await serve(answering(body=packed, headers={"Content-Encoding": "gzip"}))
 
     assert len(packed) < 20_000
-    assert kind(await got(await serve(handler) + "/a.jpg", max_bytes=20_000)) is FailKind.TOO_LARGE
+    assert kind(await got(f"{url}/a.jpg", max_bytes=20_000)) is FailKind.TOO_LARGE
 
 
 async def test_f09_redirects_are_followed_five_times(serve: Any) -> None:
@@ -255,11 +245,10 @@ async def test_f09_redirects_are_followed_five_times(serve: Any) -> None:
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x", "http://u:p@127.0.0.1/"])
 async def test_f09_f14_a_redirect_to_another_scheme_is_refused(serve: Any, target: str) -> None:
     """F09, F14: only plain http and https, without credentials."""
-
-    async def handler(_: web.Request) -> web.Response:
-        return web.Response(status=302, headers={"Location": target})
-
-    assert kind(await got(await serve(handler) + "/a.jpg")) is FailKind.BAD_URL
+    assert (
+        kind(await got(await serve(answering(status=302, headers={"Location": target})) + "/a.jpg"))
+        is FailKind.BAD_URL
+    )
 
 
 @pytest.mark.parametrize(
@@ -450,11 +439,7 @@ async def test_f11_of_several_addresses_one_that_answers_is_enough(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F11: a dead address in front, as with a broken IPv6, costs an attempt and not the file."""
-
-    async def handler(_: web.Request) -> web.Response:
-        return web.Response(body=b"x")
-
-    port = (await serve(handler)).rpartition(":")[2]
+    port = (await serve(answering(body=b"x"))).rpartition(":")[2]
     names = {"board.example": ["127.0.0.2", "127.0.0.3", "127.0.0.1"]}
     monkeypatch.setattr(socket, "getaddrinfo", resolving(names))
     async with Client(CONFIG) as client:

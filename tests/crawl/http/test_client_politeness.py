@@ -13,7 +13,7 @@ from aiohttp import web
 from alti2v.crawl.http.client import Client
 from alti2v.crawl.http.results import Purpose, Received
 from alti2v.crawl.http.retry import FailKind
-from tests.crawl.helpers.http_client import CONFIG, Clock, got, kind
+from tests.crawl.helpers.http_client import CONFIG, Clock, answering, got, kind
 
 
 @pytest.mark.parametrize("header", ["7", "Tue, 14 Jul 2026 03:33:27 GMT"])
@@ -59,13 +59,9 @@ async def test_f04_a_pause_holds_for_the_whole_host(serve: Any) -> None:
 
 async def test_f04_f05_a_host_that_throttles_for_ever_is_given_up(serve: Any) -> None:
     """F04, F05: after several pauses in a row the run stops asking and says why."""
-
-    async def handler(_: web.Request) -> web.Response:
-        return web.Response(status=429)
-
     clock = Clock()
     async with Client(CONFIG, clock=clock, sleep=clock.sleep) as client:
-        outcome = await client.get(await serve(handler) + "/a", purpose=Purpose.API, max_bytes=10)
+        outcome = await client.get(await serve(answering(status=429)) + "/a", purpose=Purpose.API, max_bytes=10)
         down = dict(client.hosts_down())
 
     assert kind(outcome) is FailKind.HOST_DOWN
@@ -168,11 +164,7 @@ async def test_f07_a_host_that_shuts_us_out_is_asked_no_more(serve: Any) -> None
 )
 async def test_f07_challenge_pages_count_as_refusals(serve: Any, page: dict[str, Any]) -> None:
     """A challenge page is recognised by its header, or because it comes in place of a file."""
-
-    async def handler(_: web.Request) -> web.Response:
-        return web.Response(**page)
-
-    url = await serve(handler)
+    url = await serve(answering(**page))
     config = replace(CONFIG, retry=replace(CONFIG.retry, refusals=3))
     async with Client(config) as client:
         for n in range(3):
@@ -183,10 +175,7 @@ async def test_f07_challenge_pages_count_as_refusals(serve: Any, page: dict[str,
 
 async def test_a_crawl_delay_is_obeyed_and_said(serve: Any) -> None:
     """robots.txt asks for time between requests: for us by name, or for everybody; at most five minutes."""
-
-    async def handler(_: web.Request) -> web.Response:
-        return web.Response(body=b"x")
-
+    handler = answering(body=b"x")
     for robots, delay in {
         "User-agent: *\nCrawl-delay: 7\n": 7,
         "User-agent: *\nCrawl-delay: 2\nUser-agent: alti2v\nCrawl-delay: 9\n": 9,

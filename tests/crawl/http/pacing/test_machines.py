@@ -17,7 +17,7 @@ from alti2v.crawl.http.client import Client
 from alti2v.crawl.http.results import Purpose, Received
 from alti2v.crawl.http.retry import FailKind
 from alti2v.crawl.http.ssrf_guard import AddressGuard, PrivateAddressError, address_group
-from tests.crawl.helpers.http_client import CONFIG, Clock, kind
+from tests.crawl.helpers.http_client import CONFIG, Clock, answering, kind
 
 SHARED = replace(CONFIG, rate=1.0, api_rate=math.inf, board="http://one.board.example")
 
@@ -50,11 +50,7 @@ async def times_of(urls: list[str], *, config: Any = SHARED) -> list[float]:
 
 async def test_ports_of_a_host_share_its_rate(serve: Any) -> None:
     """A board that names sixty ports gets one request a second, not sixty."""
-
-    async def handler(_: web.Request) -> web.Response:
-        return web.Response(body=b"x")
-
-    urls = [f"{await serve(handler)}/a" for _ in range(4)]
+    urls = [f"{await serve(answering(body=b'x'))}/a" for _ in range(4)]
     times = await times_of(urls, config=replace(SHARED, board=urls[0]))
 
     assert all(later - earlier >= 1 for earlier, later in itertools.pairwise(times))
@@ -62,11 +58,7 @@ async def test_ports_of_a_host_share_its_rate(serve: Any) -> None:
 
 async def test_names_of_one_address_share_its_rate(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Names of the board's site that lead to one machine are one host; a machine of its own is another."""
-
-    async def handler(_: web.Request) -> web.Response:
-        return web.Response(body=b"x")
-
-    port = (await serve(handler)).rpartition(":")[2]
+    port = (await serve(answering(body=b"x"))).rpartition(":")[2]
     names = {f"{name}.board.example": ["127.0.0.1"] for name in ("one", "two", "three")}
     resolve(monkeypatch, names | {"other.board.example": ["127.0.0.9"]})
     config = replace(SHARED, board="http://one.board.example", allow_private=True)
@@ -85,9 +77,6 @@ async def test_a_pause_holds_for_every_port(serve: Any) -> None:
     slept: list[float] = []
     are_both_waiting = asyncio.Event()
 
-    async def busy(_: web.Request) -> web.Response:
-        return web.Response(status=429, headers={"Retry-After": "30"})
-
     async def handler(request: web.Request) -> web.Response:
         heard.append(request.path)
         return web.Response(body=b"x")
@@ -100,7 +89,7 @@ async def test_a_pause_holds_for_every_port(serve: Any) -> None:
             are_both_waiting.set()
         await asyncio.Event().wait()
 
-    first, second = await serve(busy), await serve(handler)
+    first, second = await serve(answering(status=429, headers={"Retry-After": "30"})), await serve(handler)
     async with Client(replace(CONFIG, board=first), clock=lambda: 0.0, sleep=sleep) as client:
         tasks = [asyncio.create_task(client.get(f"{first}/a", purpose=Purpose.API, max_bytes=10))]
         await asyncio.wait_for(are_both_waiting.wait(), 10)
