@@ -26,6 +26,7 @@ from alti2v.crawl.store.ledger.state import StateKey
 from alti2v.crawl.store.writer import FileResult, MissingFile
 from alti2v.errors import DamagedError, StorageError
 from alti2v.records import Status
+from alti2v.storage.documents import from_json
 from alti2v.storage.layout import CRAWL_LOG_BACKUPS, CRAWL_LOG_FILE
 
 _LOG_BYTES = 5_000_000  # then the file becomes crawl.log.1, and so on
@@ -129,9 +130,11 @@ def log_failures(log: logging.Logger, batch: Iterable[FileResult]) -> None:
 
 
 def last_run(ledger: Ledger) -> LastRun | None:
-    """Return the record of the last run; None before the first."""
-    text = ledger.state.get(StateKey.LAST_RUN)
-    return None if text is None else LastRun(**json.loads(text))
+    """Return the record of the last run; None before the first, or if it is none that a run wrote."""
+    try:
+        return from_json(LastRun, json.loads(ledger.state.get(StateKey.LAST_RUN) or "null"))
+    except (ValueError, RecursionError):
+        return None
 
 
 def outcomes(counts: PostCounts) -> Mapping[str, int]:

@@ -59,7 +59,7 @@ def store_status(store: Path) -> StoreStatus:
     process = holder(store, CRAWL_LOCK_FILE)
     with Ledger(require_ledger(store), readonly=True) as ledger:
         counts, listing, run = ledger.posts.counts(), ledger.state.listing(), last_run(ledger)
-        board_count = ledger.state.get(StateKey.BOARD_COUNT)
+        board_count = ledger.state.number(StateKey.BOARD_COUNT)
     return StoreStatus(
         store=store,
         plan={name: value for name, value in plan.items() if name not in ("kind", "version")},
@@ -70,7 +70,7 @@ def store_status(store: Path) -> StoreStatus:
         skipped=dict(counts.skipped),
         failed=dict(counts.failed),
         bytes=counts.bytes,
-        board_count=None if board_count is None else int(board_count),
+        board_count=board_count,
         listing=_describe(listing, run),
         process=process,
         last_run=run,

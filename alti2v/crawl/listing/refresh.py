@@ -81,8 +81,8 @@ class _Refresh:
         uncounted = await self._uncounted()
         if uncounted is None:
             return False
-        former = await self.api.thread.run(self.api.ledger.state.get, StateKey.UNCOUNTED)
-        return uncounted > int(former or 0)
+        former = await self.api.thread.run(self.api.ledger.state.number, StateKey.UNCOUNTED)
+        return uncounted > (former or 0)
 
     async def _uncounted(self) -> int | None:
         """Return the number of recorded posts that the board does not count; None if it does not say."""

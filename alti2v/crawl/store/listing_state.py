@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
+from alti2v.storage.documents import from_json
+
 # Empty answers in a row after which the board's count is requested.
 CONFIRMATIONS = 2
 
@@ -70,7 +72,12 @@ class ListingState:
 
 
 def read_listing(document: Mapping[str, Any]) -> ListingState:
-    """Read the state of a listing from its fields in a JSON object, of which some may be missing."""
+    """Read the state of a listing from its fields in a JSON object, of which some may be missing.
+
+    Raises:
+        ValueError: A field has another type.
+        TypeError: It is no object.
+    """
     known = {field.name: document[field.name] for field in fields(ListingState) if field.name in document}
-    ending = known.get("ending")
-    return ListingState(**{**known, "ending": None if ending is None else Ending(ending)})
+    ending = known.pop("ending", None)
+    return from_json(ListingState, known, ending=None if ending is None else Ending(ending))

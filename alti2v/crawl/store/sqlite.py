@@ -19,6 +19,10 @@ from alti2v.errors import DamagedError, StorageError
 _CODE = "SELECT sql FROM sqlite_master WHERE type IN ('view', 'trigger') OR sql LIKE 'CREATE VIRTUAL%'"
 
 
+class OddValueError(DamagedError):
+    """A sound file holds a value that this program never writes."""
+
+
 class Database:
     """An open database of one schema version; a context manager. Used by one thread at a time.
 
@@ -38,7 +42,7 @@ class Database:
 
     def __init__(self, path: Path, *, schema: str, version: int, readonly: bool = False) -> None:
         self._path, self._is_readonly = path, readonly
-        self.folder = path.parent
+        self._schema, self.folder = schema, path.parent
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         self._repair = f"run `alti2v verify {path.parent} --repair`"
         with self.errors():
@@ -67,7 +71,11 @@ class Database:
         if found == 0 and not readonly and self.select_value("SELECT count(*) FROM sqlite_master") == 0:
             self._connection.executescript(f"BEGIN; {schema} PRAGMA user_version={version}; COMMIT;")
         # Another view or trigger would run where tables are read and written.
-        elif found != version or any(str(sql) not in schema for (sql,) in self._connection.execute(_CODE)):
+        elif (
+            found != version
+            or any(str(sql) not in schema for (sql,) in self._connection.execute(_CODE))
+            or not _columns_of(schema) <= _columns(self._connection)
+        ):
             raise DamagedError(f"{self._path} is not a ledger of this program: {self._repair}")
 
     def _readable(self) -> str:
@@ -117,11 +125,22 @@ class Database:
             self._connection.execute("COMMIT")
 
     def is_sound(self) -> bool:
-        """Return whether SQLite finds no fault in the file (`PRAGMA quick_check`)."""
+        """Return whether SQLite finds no fault (`PRAGMA quick_check`), and each value its type."""
+        odd = dict[str, list[str]]()
+        for table, column, kind in _columns_of(self._schema):
+            odd.setdefault(table, []).append(f"typeof({column}) NOT IN ('null','{kind.lower()}')")
         try:
-            return bool(self._connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+            return bool(self._connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok") and not any(
+                self.has_row(f"SELECT 1 FROM {table} WHERE {' OR '.join(odd[table])}")  # noqa: S608 - our schema
+                for table in odd
+            )
         except sqlite3.DatabaseError:
             return False
+
+    def has_row(self, sql: str) -> bool:
+        """Return whether a query has a row."""
+        with self.errors():
+            return self._connection.execute(sql).fetchone() is not None
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
         """Run one statement. The caller is inside `transaction` or `errors`, which translate exceptions."""
@@ -162,6 +181,8 @@ class Database:
         try:
             yield
         except sqlite3.OperationalError as exc:
+            if str(exc).startswith("Could not decode to UTF-8"):
+                raise self._odd(exc) from exc
             advice = "check its permissions" if self._is_readonly else "make room or choose another folder"
             raise StorageError(
                 f"cannot {'read' if self._is_readonly else 'write'} {self._path}: {exc}: "
@@ -169,3 +190,30 @@ class Database:
             ) from exc
         except sqlite3.DatabaseError as exc:
             raise DamagedError(f"{self._path} is damaged ({exc}): {self._repair}") from exc
+
+    @contextlib.contextmanager
+    def believed(self) -> Iterator[None]:
+        """Translate what values of another type or range lead to: SQLite takes any value in any column.
+
+        Raises:
+            OddValueError: There is such a value.
+        """
+        try:
+            yield
+        except (ValueError, TypeError, KeyError, OverflowError) as exc:
+            raise self._odd(exc) from exc
+
+    def _odd(self, exc: Exception) -> OddValueError:
+        return OddValueError(f"{self._path} holds a value that no crawl writes ({exc!s:.80}): {self._repair}")
+
+
+def _columns_of(schema: str) -> set[tuple[str, str, str]]:
+    """Return table, name and type of each column that a schema makes."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(schema)
+        return _columns(connection)
+
+
+def _columns(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
+    sql = "SELECT t.name, c.name, c.type FROM sqlite_master t, pragma_table_info(t.name) c WHERE t.type='table'"
+    return {(str(table), str(name), str(kind)) for table, name, kind in connection.execute(sql)}

@@ -51,7 +51,17 @@ GROWING_TABLES = (
 
 
 def export(store: Path, ledger: Ledger) -> None:
-    """Write the tables that differ from the ledger."""
+    """Write the tables that differ from the ledger.
+
+    Raises:
+        DamagedError: The ledger has a value that no table takes.
+        StorageError: A table cannot be written.
+    """
+    with ledger.believed():
+        _export(store, ledger)
+
+
+def _export(store: Path, ledger: Ledger) -> None:
     categories = ledger.tags.categories()
     revision = ledger.tags.revision()
     if ledger.state.get(StateKey.EXPORTED_TAGS) != revision:

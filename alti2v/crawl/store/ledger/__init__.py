@@ -19,8 +19,25 @@ from alti2v.crawl.store.ledger.tags import TagCategoryTable
 from alti2v.crawl.store.ledger.tars import TarTable
 from alti2v.crawl.store.schema import SCHEMA, SCHEMA_VERSION
 from alti2v.crawl.store.sqlite import Database
+from alti2v.records import Category, Status
+from alti2v.storage.columns import POSTS
 from alti2v.storage.directory import missing_file
-from alti2v.storage.layout import LEDGER_FILE
+from alti2v.storage.layout import ID_END, LEDGER_FILE
+
+_NUMBERS = [column.name for column in POSTS.columns if column.type == "int32"]
+_STATUSES = tuple(map(str, Status))
+_ODD_POST = (
+    f"SELECT 1 FROM posts WHERE id NOT BETWEEN 0 AND {ID_END - 1}"  # noqa: S608 - constants of the program
+    f" OR status NOT IN {_STATUSES!r}"
+    " OR (status='stored' AND coalesce(min(tar, offset, size - 1, (stored_md5 IS NOT NULL) - 1), -1) < 0)"
+    f" OR {' OR '.join(f'{name} NOT BETWEEN 0 AND {(1 << 31) - 1}' for name in _NUMBERS)}"
+)
+_ODD = (
+    _ODD_POST,
+    f"SELECT 1 FROM outcomes WHERE min(count, bytes) < 0 OR status NOT IN {_STATUSES!r}",  # noqa: S608 - as above
+    f"SELECT 1 FROM tags WHERE category NOT IN {tuple(map(str, Category))!r}",  # noqa: S608
+    "SELECT 1 FROM tars WHERE min(number, size) < 0",
+)
 
 
 class Ledger(Database):
@@ -57,6 +74,10 @@ class Ledger(Database):
         self.state = StateTable(self)
         self.ids = IdRanges(self)
         self.posts = PostTable(self, parts=self.parts, history=self.history, replaced=self.replaced)
+
+    def is_sound(self) -> bool:
+        """Return whether the file has no fault, and every value is one that a crawl may write."""
+        return super().is_sound() and not any(map(self.has_row, _ODD))
 
 
 def require_ledger(store: Path) -> Path:

@@ -42,8 +42,13 @@ class ItemTable:
     def known(self, names: Sequence[str]) -> dict[str, KnownItem]:
         """Return the recorded ones among some items, by name."""
         rows = self._database.select(
-            "SELECT * FROM items WHERE name IN (SELECT value FROM json_each(?))", json.dumps(names)
+            "SELECT name, id, CAST(version AS BLOB), is_first FROM items"
+            " WHERE name IN (SELECT value FROM json_each(?)) AND typeof(id)='integer'",
+            json.dumps(names),
         )
         return {
-            row[0]: KnownItem(name=row[0], id=row[1], version=row[2], is_first=bool(row[3])) for row in rows
+            row[0]: KnownItem(
+                name=row[0], id=row[1], version=row[2].decode(errors="replace"), is_first=bool(row[3])
+            )
+            for row in rows
         }

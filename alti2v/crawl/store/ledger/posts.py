@@ -186,9 +186,10 @@ class PostTable:
         """Count the posts by outcome, in constant time."""
         by: dict[str, dict[str, int]] = {status.value: {} for status in Status}
         stored_bytes = 0
-        for row in self._database.select("SELECT * FROM outcomes WHERE count>0 ORDER BY status, reason"):
-            by[row["status"]][row["reason"]] = row["count"]
-            stored_bytes += row["bytes"] if row["status"] == Status.STORED else 0
+        with self._database.believed():
+            for row in self._database.select("SELECT * FROM outcomes WHERE count>0 ORDER BY status, reason"):
+                by[row["status"]][str(row["reason"])] = int(row["count"])
+                stored_bytes += int(row["bytes"]) if row["status"] == Status.STORED else 0
         return PostCounts(
             pending=sum(by["pending"].values()),
             stored=sum(by["stored"].values()),
@@ -297,7 +298,7 @@ class PostTable:
     def tar_of(self, post_id: int) -> int | None:
         """Return the number of the tar file with a post's picture; None if it is not stored."""
         row = self._database.select_one("SELECT tar FROM posts WHERE status='stored' AND id=?", post_id)
-        return None if row is None else int(row["tar"])
+        return None if row is None else row["tar"]
 
     def duplicates_of(self, post_id: int) -> list[int]:
         """Return the posts that are duplicates of this one."""

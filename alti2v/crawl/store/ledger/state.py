@@ -29,6 +29,9 @@ class StateKey(StrEnum):
     PUBLISHED = "published"  # + name: SHA-256 of an uploaded table, size of an uploaded tar file
 
 
+_MOST_DIGITS = 19  # of a number of posts
+
+
 class StateTable:
     """The table `state` of a ledger: texts by key, and by name where a key occurs more than once."""
 
@@ -57,10 +60,22 @@ class StateTable:
         """Remove the values of all names of a key."""
         self._database.execute("DELETE FROM state WHERE key GLOB ?", (f"{key} *",))
 
+    def number(self, key: StateKey) -> int | None:
+        """Return a value that is a number; None if there is none, or another value."""
+        try:
+            return int((self.get(key) or "")[:_MOST_DIGITS])
+        except ValueError:
+            return None
+
     def listing(self) -> ListingState | None:
-        """Return the state of the listing; None before the first answer."""
+        """Return the state of the listing; None before the first answer.
+
+        Raises:
+            DamagedError: It is none that `set_listing` recorded.
+        """
         text = self.get(StateKey.LISTING)
-        return None if text is None else read_listing(json.loads(text))
+        with self._database.believed():
+            return None if text is None else read_listing(json.loads(text))
 
     def set_listing(self, listing: ListingState) -> None:
         """Record the state of the listing."""

@@ -28,7 +28,9 @@ class TagCategoryTable:
 
     def categories(self) -> dict[str, Category]:
         """Return the category of each tag that was requested; UNKNOWN for names that the API did not know."""
-        return {row[0]: Category(row[1]) for row in self._database.select("SELECT name, category FROM tags")}
+        rows = self._database.select("SELECT name, category FROM tags")
+        with self._database.believed():
+            return {row[0]: Category(row[1]) for row in rows}
 
     def board_counts(self) -> dict[str, int]:
         """Return the number of posts of the board with each tag, for tags that the board was asked about."""

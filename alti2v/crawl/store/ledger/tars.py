@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import index
 
 from alti2v.crawl.store.sqlite import Database
 
@@ -29,9 +30,14 @@ class TarTable:
         self._database = database
 
     def all(self) -> list[TarState]:
-        """Return the tar files in order; at most the last one is not sealed."""
+        """Return the tar files in order; at most the last one is not sealed.
+
+        Raises:
+            DamagedError: A number is none, by which a file would be cut.
+        """
         rows = self._database.select("SELECT number, size, sealed FROM tars ORDER BY number")
-        return [TarState(number=row[0], size=row[1], sealed=bool(row[2])) for row in rows]
+        with self._database.believed():
+            return [TarState(number=index(row[0]), size=index(row[1]), sealed=bool(row[2])) for row in rows]
 
     def set(self, tar: TarState) -> None:
         """Record the committed length of a tar file."""
