@@ -267,6 +267,8 @@ def _group_document(group: Group) -> dict[str, Any]:
         "kind": group.kind,
         "name": group.name,
         "skill": group.skill,
+        "map": group.model.headline_ap,
+        "map_baseline": group.baseline.headline_ap,
         "model": asdict(group.model),
         "baseline": asdict(group.baseline),
         "intervals_95": None if group.intervals is None else asdict(group.intervals),

@@ -11,7 +11,7 @@ import numpy as np
 
 from alti2v.model.evaluation.bootstrap import Interval
 from alti2v.model.evaluation.gallery import GalleryReason
-from alti2v.model.evaluation.metrics import skill
+from alti2v.model.evaluation.metrics import Scores, skill
 from alti2v.model.evaluation.reliability import Reliability
 from alti2v.model.evaluation.result import Evaluation, Group
 from alti2v.numerals import counted
@@ -181,58 +181,61 @@ def training_facts(training: Mapping[str, Any]) -> dict[str, str]:
 
 
 def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
-    """Return the large figures, each with its baseline."""
-    ours, theirs, intervals = (
-        evaluation.result.overall.model,
-        evaluation.result.overall.baseline,
-        evaluation.result.intervals,
-    )
-    head = evaluation.frozen_head
-    found = []
-    if ours.headline_ap is not None:
-        enough = counted(evaluation.result.min_positives, "picture")
-        tags = f"{counted(ours.tags_ranked, 'tag')} with at least {enough}"
-        found.append(
-            Headline(
-                name="Mean average precision",
-                value=ours.headline_ap,
-                baseline=theirs.headline_ap or 0.0,
-                frozen_head=None if head is None else head.headline_ap,
-                interval=intervals.mean_ap if intervals else None,
-                meaning=f"How well each tag ranks the pictures; mean over {tags}.",
-            )
-        )
-    found += [
-        Headline(
-            name="Micro F1",
-            value=ours.f1,
-            baseline=theirs.f1,
-            frozen_head=None if head is None else head.f1,
-            interval=intervals.f1 if intervals else None,
+    """Return the large figures, each with its baselines."""
+    scores, result = evaluation.result.overall.model, evaluation.result
+    enough = counted(result.min_positives, "picture")
+    ranked = f"{counted(scores.tags_ranked, 'tag')} with at least {enough}"
+    found = (
+        _headline(
+            evaluation,
+            "Mean average precision",
+            lambda one: one.headline_ap,
+            interval="mean_ap",
+            meaning=f"How well each tag ranks the pictures; mean over {ranked}.",
+        ),
+        _headline(
+            evaluation,
+            "Micro F1",
+            lambda one: one.f1,
+            interval="f1",
             meaning="Precision and recall of all tags together, with one threshold.",
         ),
-        Headline(
-            name="Macro F1",
-            value=ours.macro_f1 or 0.0,
-            baseline=theirs.macro_f1 or 0.0,
-            frozen_head=None if head is None else head.macro_f1,
-            interval=intervals.macro_f1 if intervals else None,
-            meaning=f"F1 of each tag alone; mean over all {counted(ours.tags_seen, 'tag')} that occur here.",
+        _headline(
+            evaluation,
+            "Macro F1",
+            lambda one: one.macro_f1,
+            interval="macro_f1",
+            meaning=f"F1 of each tag alone; mean over all {counted(scores.tags_seen, 'tag')} that occur here.",
         ),
-    ]
-    if evaluation.result.overall.skill is not None:
-        found.append(
-            Headline(
-                name="Brier skill",
-                value=evaluation.result.overall.skill,
-                baseline=0.0,
-                frozen_head=None if head is None else skill(head.squared_error, theirs.squared_error),
-                interval=intervals.skill if intervals else None,
-                meaning="Share of the frequencies’ squared error that is removed: "
-                f"{small_figure(ours.squared_error)} instead of {small_figure(theirs.squared_error)}.",
-            )
-        )
-    return tuple(found)
+        _headline(
+            evaluation,
+            "Brier skill",
+            lambda one: skill(one.squared_error, result.overall.baseline.squared_error),
+            interval="skill",
+            meaning="Share of the frequencies’ squared error that is removed: "
+            f"{small_figure(scores.squared_error)} instead of "
+            f"{small_figure(result.overall.baseline.squared_error)}.",
+        ),
+    )
+    return tuple(one for one in found if one is not None)
+
+
+def _headline(
+    evaluation: Evaluation, name: str, of: Callable[[Scores], float | None], *, interval: str, meaning: str
+) -> Headline | None:
+    """Make a large figure; None if it is undefined for the model. `of` returns the figure of some scores."""
+    overall, head = evaluation.result.overall, evaluation.frozen_head
+    value = of(overall.model)
+    if value is None:
+        return None
+    return Headline(
+        name=name,
+        value=value,
+        baseline=of(overall.baseline) or 0.0,
+        frozen_head=None if head is None else of(head),
+        interval=getattr(evaluation.result.intervals, interval, None),
+        meaning=meaning,
+    )
 
 
 # Tags -------------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def _groups(groups: Sequence[Group]) -> list[str]:
             (
                 group.name if group.kind != "frequency" else f"{group.name} in training",
                 f"{group.model.tags:,}",
-                *(figure(value) for value in (group.model.mean_ap, group.model.f1, group.model.macro_f1)),
+                *(figure(value) for value in (group.model.headline_ap, group.model.f1, group.model.macro_f1)),
                 figure(group.model.mcc),
                 small_figure(group.model.squared_error),
                 figure(group.skill),

@@ -143,6 +143,22 @@ def test_card_with_the_evaluations_figures(run: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick")
+def test_card_without_a_mean_over_few_tags(run: Any, tmp_path: Path) -> None:
+    """The card shows no mean average precision, in the text or in its metadata, where the report shows none."""
+    copy = shutil.copytree(run, tmp_path / "run")
+    (copy / EVALUATION_DIR).mkdir()
+    groups = [{**group, "map": None, "map_baseline": None} for group in METRICS["groups"]]
+    (copy / EVALUATION_DIR / METRICS_FILE).write_text(json.dumps({**METRICS, "groups": groups}))
+    text = export(
+        ExportConfig(run=copy, out=tmp_path / "out", format="onnx", license="cc0-1.0")
+    ).card.read_text()
+
+    assert "mean average precision" not in text
+    assert "| character | 2 | – | 0.6100 | – |" in text
+    assert "| micro F1 |" in text
+
+
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("format_", ["wd-embedding", "cl", "onnx"])
 def test_every_other_format_keeps_its_contract(run: Any, tmp_path: Path, format_: Any) -> None:
     """Each export is recognised as its own format, without a breach."""

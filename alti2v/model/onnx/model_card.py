@@ -117,7 +117,7 @@ def _front_matter(facts: Facts) -> list[str]:
     if facts.format is not Format.ONNX:
         lines.append("- wd-tagger")
     if facts.metrics is not None:
-        scores = {**_overall(facts.metrics)["model"], "map": facts.metrics["map"]}
+        scores, _ = _scores(_overall(facts.metrics))
         lines += [
             "model-index:",
             f"- name: {json.dumps(facts.name)}",
@@ -133,7 +133,7 @@ def _front_matter(facts: Facts) -> list[str]:
             *(
                 f"    - type: {kind}\n      name: {name}\n      value: {scores[field]:.6f}"
                 for kind, name, field in (
-                    ("mAP", "mean average precision", "map"),
+                    ("mAP", "mean average precision", "mean_ap"),
                     ("f1", "micro F1", "f1"),
                     ("f1", "macro F1", "macro_f1"),
                 )
@@ -230,7 +230,7 @@ def _evaluation(facts: Facts) -> list[str]:
     metrics = facts.metrics
     if metrics is None:
         return ["## Evaluation", "", "Not evaluated yet: run `alti2v eval RUN`, then export again.", ""]
-    overall = _overall(metrics)
+    model, baseline = _scores(_overall(metrics))
     intervals = metrics.get("intervals_95") or {}
     lines = [
         "## Evaluation",
@@ -242,15 +242,16 @@ def _evaluation(facts: Facts) -> list[str]:
         "| figure | model | 95 % interval | frequencies only |",
         "|---|---:|---:|---:|",
         *(
-            f"| {name} | {_figure(overall['model'].get(field))} | {_interval(intervals.get(interval))} "
-            f"| {_figure(overall['baseline'].get(field))} |"
-            for name, field, interval in (
-                ("mean average precision", "mean_ap", "mean_ap"),
-                ("micro F1", "f1", "f1"),
-                ("macro F1", "macro_f1", "macro_f1"),
-                ("mean squared error", "squared_error", ""),
-                ("expected calibration error", "calibration_error", ""),
+            f"| {name} | {_figure(model.get(field))} | {_interval(intervals.get(field))} "
+            f"| {_figure(baseline.get(field))} |"
+            for name, field in (
+                ("mean average precision", "mean_ap"),
+                ("micro F1", "f1"),
+                ("macro F1", "macro_f1"),
+                ("mean squared error", "squared_error"),
+                ("expected calibration error", "calibration_error"),
             )
+            if field != "mean_ap" or model[field] is not None
         ),
         "",
     ]
@@ -260,9 +261,10 @@ def _evaluation(facts: Facts) -> list[str]:
             "| tags | count | mAP | micro F1 | macro F1 |",
             "|---|---:|---:|---:|---:|",
             *(
-                f"| {group['name']} | {group['model']['tags']:,} | {_figure(group['model']['mean_ap'])} "
-                f"| {_figure(group['model']['f1'])} | {_figure(group['model']['macro_f1'])} |"
+                f"| {group['name']} | {group['model']['tags']:,} | {_figure(model['mean_ap'])} "
+                f"| {_figure(model['f1'])} | {_figure(model['macro_f1'])} |"
                 for group in categories
+                for model, _ in [_scores(group)]
             ),
             "",
         ]
@@ -367,6 +369,14 @@ def _origin(facts: Facts) -> list[str]:
 def _overall(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
     overall: Mapping[str, Any] = next(group for group in metrics["groups"] if group["kind"] == "all")
     return overall
+
+
+def _scores(group: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Return the scores of the model and of the frequencies, with mAP only over enough tags."""
+    return tuple(
+        {**group[of], "mean_ap": group.get(name, group[of].get("mean_ap"))}
+        for of, name in (("model", "map"), ("baseline", "map_baseline"))
+    )
 
 
 def _figure(value: float | None) -> str:
