@@ -199,7 +199,7 @@ def _figures(group: ComparedGroup) -> list[tuple[str, int, str | None]]:
     """Return name, number of tags and value of each figure of a group; None if it is undefined."""
     scores = group.scores
     return [
-        ("mAP", scores.tags_ranked, None if scores.mean_ap is None else figure(scores.mean_ap)),
+        ("mAP", scores.tags_ranked, None if scores.headline_ap is None else figure(scores.headline_ap)),
         ("micro F1", scores.tags, figure(scores.f1)),
         ("macro F1", scores.tags_seen, None if scores.macro_f1 is None else figure(scores.macro_f1)),
         ("squared error", scores.tags, small_figure(scores.squared_error)),

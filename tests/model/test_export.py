@@ -43,7 +43,7 @@ SCORES = {
     "squared_error": 0.0021,
     "calibration_error": 0.04,
 }
-METRICS = {
+METRICS: dict[str, Any] = {
     "split": "test",
     "images": 150,
     "threshold": 0.3,

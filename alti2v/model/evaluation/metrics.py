@@ -269,7 +269,7 @@ class Scores:
     @property
     def headline_ap(self) -> float | None:
         """`mean_ap`; None if it is over too few of the tags to be shown as the figure of the tagger."""
-        return self.mean_ap if self.tags_ranked >= min(_FEWEST_FOR_HEADLINE, self.tags) else None
+        return self.mean_ap if are_enough(self.tags_ranked, tags=self.tags) else None
 
 
 def summarise(
@@ -310,6 +310,11 @@ def summarise(
         squared_error=float(tag_scores.squared_error[chosen].mean()) if chosen.any() else 0.0,
         calibration_error=reliability(pool(histograms, chosen)).expected_error,
     )
+
+
+def are_enough(ranked: int, *, tags: int) -> bool:
+    """Return whether the mean average precision of `ranked` of some tags says something about all of them."""
+    return 0 < ranked >= min(_FEWEST_FOR_HEADLINE, tags)
 
 
 def few_ranked(scores: Scores, *, min_positives: int) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from alti2v.model.evaluation.bootstrap import (
     resample,
 )
 from alti2v.model.evaluation.histograms import Histograms
-from alti2v.model.evaluation.metrics import TagScores, score_tags, summarise
+from alti2v.model.evaluation.metrics import TagScores, are_enough, score_tags, summarise
 
 TagGroup = tuple[str, str, BoolArray]  # kind, name and mask (T,), see `scoring.groups_of`
 
@@ -123,7 +123,7 @@ def compare_models(
             _difference(figure, group, (first, other), row, min_positives)
             for row, group in enumerate(groups)
             for figure in _FIGURES
-            if figure != "mAP" or (group[2] & first.ranked).any()
+            if figure != "mAP" or are_enough(int((group[2] & first.ranked).sum()), tags=int(group[2].sum()))
         )
         found.append(
             PairedScores(

@@ -72,6 +72,16 @@ def test_the_figures_are_those_of_each_group() -> None:
         assert one.interval.low <= one.second - one.first <= one.interval.high
 
 
+def test_a_mean_over_some_of_few_tags_is_not_compared() -> None:
+    """With three of five tags there is no mean average precision over all, but over the three of a category."""
+    labels, first, second = draw(120)
+    counts = labels.sum(axis=0)
+    found, _ = compared(side(first, labels), side(second, labels), min_positives=int(counts[[0, 1, 4]].min()))
+
+    assert counts[[2, 3]].max() < counts[[0, 1, 4]].min()
+    assert [one.group for one in found if one.figure == "mAP"] == ["general"]
+
+
 def test_the_intervals_are_those_of_the_paired_bootstrap() -> None:
     """Resampling the same pictures for both, 120 times, gives the same widths within three tenths."""
     labels, first, second = draw(300, seed=1)
