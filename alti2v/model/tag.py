@@ -108,7 +108,9 @@ def tag_files(
     tally = Tally(stage="tagging", total=count_pictures(config.paths), hook=progress)
     number_of_tags, task = 0, None
     if tally.total is None or _is_work_left(config):
-        tagger = load_tagger(config.model, batch_size=config.batch_size, precision=config.precision)
+        tagger = load_tagger(
+            config.model, batch_size=config.batch_size, precision=config.precision, pictures=tally.total
+        )
         task = _task(config, tagger)
         tally.tell()
         for result in predictions(tagger, _waiting(config, listed, tally)):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alti2v.dataset.check.checksums import remembered_shards
-from alti2v.dataset.manifest import Manifest
-from alti2v.dataset.versions.lineage import grown_since, removed_since
 from alti2v.numerals import counted
 from alti2v.storage.layout import CHECKED_FILE
+
+if TYPE_CHECKING:
+    from alti2v.dataset.manifest import Manifest
 
 
 def recorded(folder: str, run: Path) -> list[str]:
@@ -58,6 +59,10 @@ def change_since(dataset: Path, manifest: Manifest, *, plan_hash: str, run: Path
     Returns:
         The words; None if it is another dataset, or if pictures were added and others removed.
     """
+    # `tag` needs the functions above, but neither these nor pyarrow.
+    from alti2v.dataset.check.checksums import remembered_shards
+    from alti2v.dataset.versions.lineage import grown_since, removed_since
+
     removed = removed_since(dataset, manifest, plan_hash)
     if removed is not None:
         return f"{counted(removed, 'post was', 'posts were')} removed from"

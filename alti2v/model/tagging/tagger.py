@@ -337,7 +337,13 @@ def _rows(
         yield of_picture, None if features is None else features[row]
 
 
-def load_tagger(path: str | Path, *, batch_size: int = DEFAULT_BATCH_SIZE, precision: str = "auto") -> Tagger:
+def load_tagger(
+    path: str | Path,
+    *,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    precision: str = "auto",
+    pictures: int | None = None,
+) -> Tagger:
     """Load a tagger.
 
     Args:
@@ -346,6 +352,7 @@ def load_tagger(path: str | Path, *, batch_size: int = DEFAULT_BATCH_SIZE, preci
         batch_size: Pictures per forward pass, > 0.
         precision: Number format that the layers of a RUN compute in: "float32", "bfloat16", "float16", or
             "auto", bfloat16 where this machine is faster in it. model.onnx is always computed as it is.
+        pictures: Number of pictures that it will see, if known: no more decoders start with it.
 
     Raises:
         UsageError: There is no model, or it is of a kind that is not loaded.
@@ -353,7 +360,8 @@ def load_tagger(path: str | Path, *, batch_size: int = DEFAULT_BATCH_SIZE, preci
         DamagedError: A part is missing, or does not match the others.
         RemoteError: The hub does not answer.
     """
-    process_decoders().warm(decoding_threads())  # they start while the model is loaded
+    most = decoding_threads()
+    process_decoders().warm(most if pictures is None else min(most, pictures))  # while the model is loaded
     folder = local_model(path)
     if recognised(folder) is not None:
         return _from_onnx(folder, batch_size=batch_size)
