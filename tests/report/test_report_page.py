@@ -323,7 +323,7 @@ def test_a_temperature_that_makes_it_worse_is_called_so(evaluation: Evaluation) 
         assert (", worse)" in first) is is_worse
 
 
-def test_the_chart_of_a_training_begins_with_the_head_start() -> None:
+def test_the_chart_of_a_training_begins_with_the_head_start(evaluation: Evaluation) -> None:
     """Epoch 0 has figures of the validation split, and no training loss."""
     log = (
         {"epoch": 0.0, "val_loss": 3.0, "val_map": 0.6},
@@ -332,3 +332,5 @@ def test_the_chart_of_a_training_begins_with_the_head_start() -> None:
     points = {(title, one.name): one.points for title, series, _ in training_series(log) for one in series}
     assert points["Loss", "validation"] == [(0, 3.0), (1, 4.0)]
     assert points["Loss", "training"] == [(1, 2.0)]
+    for one, is_named in ((dataclasses.replace(evaluation, log=log), True), (evaluation, False)):
+        assert ("epoch 0 is the head start" in render_page(one, generated_at=NOW)) is is_named
