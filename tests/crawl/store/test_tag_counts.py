@@ -179,3 +179,14 @@ def test_a_copy_of_a_store_is_counted_once(ledger: Ledger, tmp_path: Path) -> No
     after = [ledger.state.get(StateKey.TAG_COUNTS, str(part)) for part in ledger.parts.all()]
     assert len(after) == 3
     assert not set(before) & set(after)
+
+
+def test_parts_without_posts_are_not_counted(ledger: Ledger) -> None:
+    """A ledger whose numbers somebody has changed has as many parts as before, not billions."""
+    add(ledger, *(post(number, "a") for number in range(1, 2 * ROWS)))
+    for seq in (9 * 10**9, 1 << 61):
+        with ledger.transaction():
+            ledger.execute("UPDATE posts SET seq=? WHERE id=?", (seq, ROWS))
+
+        assert len(ledger.parts.all()) == 3
+        assert total_counts(ledger) == count_tags(ledger)

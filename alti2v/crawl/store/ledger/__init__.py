@@ -28,7 +28,7 @@ _NUMBERS = [column.name for column in POSTS.columns if column.type == "int32"]
 _STATUSES = tuple(map(str, Status))
 _ODD_POST = (
     f"SELECT 1 FROM posts WHERE id NOT BETWEEN 0 AND {ID_END - 1}"  # noqa: S608 - constants of the program
-    f" OR status NOT IN {_STATUSES!r}"
+    f" OR seq NOT BETWEEN 0 AND {ID_END - 1} OR status NOT IN {_STATUSES!r}"
     " OR (status='stored' AND coalesce(min(tar, offset, size - 1, (stored_md5 IS NOT NULL) - 1), -1) < 0)"
     f" OR {' OR '.join(f'{name} NOT BETWEEN 0 AND {(1 << 31) - 1}' for name in _NUMBERS)}"
 )

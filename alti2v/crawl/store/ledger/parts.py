@@ -5,6 +5,8 @@ from __future__ import annotations
 from alti2v.crawl.store.schema import PART_ROWS
 from alti2v.crawl.store.sqlite import Database
 
+_SEQ_END = 1 << 62  # beyond all numbers of posts, with room to add
+
 
 class PartTable:
     """The table `dirty_parts` of a ledger: parts that differ from the ledger until they are exported again."""
@@ -13,9 +15,16 @@ class PartTable:
         self._database = database
 
     def all(self) -> list[int]:
-        """Return the numbers of all parts of the post table."""
-        last = self._database.select_value("SELECT max(seq) FROM posts")
-        return [] if last is None else list(range(last // PART_ROWS + 1))
+        """Return the parts of the post table that have posts; an edited ledger may leave out billions."""
+        parts = list[int]()
+        begin = 0
+        while begin < _SEQ_END:
+            (seq,) = self._database.select_one("SELECT min(seq) FROM posts WHERE seq>=?", begin) or (None,)
+            if seq is None:
+                break
+            parts.append(seq // PART_ROWS)
+            begin = (parts[-1] + 1) * PART_ROWS
+        return parts
 
     def dirty(self) -> list[int]:
         """Return the parts that have to be exported again."""
