@@ -214,16 +214,23 @@ def _loaded(image: ImageFile.ImageFile, content: bytes) -> Image.Image:
     Raises:
         Exception: Nearly any, if it is damaged.
     """
-    if image.format == "PNG" and not (decode_quickly(image, content) or png.has_all_lines(content)):
-        raise ValueError("lines are missing, which Pillow leaves black")
+    has_all_lines = image.format != "PNG" or decode_quickly(image, content)
     if image.format == "WEBP" and (still := still_pixels(image, content)) is not None:
         return still
     if image.format in _COPIED:
         image.decodermaxblock = _WHOLE
     image.load()
+    if not has_all_lines and _may_be_short(image) and not png.has_all_lines(content):
+        raise ValueError("lines are missing, which Pillow leaves black")
     if image.format == "JPEG" and _ends_in_grey(image):
         _ended(content[: jpeg.end_of_scans(content)], _FILLINGS[:3])
     return image
+
+
+def _may_be_short(image: Image.Image) -> bool:
+    """Return whether the last line of a PNG is all zeros, as Pillow leaves missing ones; True if interlaced."""
+    last = image.crop((0, image.height - 1, *image.size))
+    return bool(image.info.get("interlace")) or not any(last.tobytes())
 
 
 def _ends_in_grey(image: Image.Image) -> bool:
