@@ -487,13 +487,16 @@ def test_a_second_build_in_the_same_folder(store: Path, tmp_path: Path) -> None:
     assert refused
 
 
-def test_a_picture_that_the_store_has_changed_is_damaged_named_and_taken_once_repaired(tmp_path: Path) -> None:
+@pytest.mark.parametrize("facts", [{}, {"stored_crc32": None}])
+def test_a_picture_that_the_store_has_changed_is_damaged_named_and_taken_once_repaired(
+    tmp_path: Path, facts: Mapping[str, None]
+) -> None:
     """One bit of a JPEG that still decodes: the build goes on without it, and says whose it is.
 
-    Once the store holds the right bytes again, the same command adds it.
+    Once the store holds the right bytes again, the same command adds it. The CRC-32 tells, or else the MD5.
     """
     posts = [*tiny_posts(20), TinyPost(id=30, content=encoded(drawing(30))[:500])]
-    store = write_store(tmp_path / "store", posts)
+    store = write_store(tmp_path / "store", [dataclasses.replace(post, facts=facts) for post in posts])
     tar = store / "images" / "images-000000.tar"
     sound = tar.read_bytes()
     picture = next(post.content for post in tiny_posts(20) if post.id == 7)

@@ -25,7 +25,7 @@ class Stored:
         format: JPEG, PNG, GIF or WEBP.
         width, height: Size in px.
         md5: MD5 of the bytes, 32 hex digits.
-        crc32: CRC-32 of the bytes.
+        crc32: CRC-32 of the bytes; None if unknown.
     """
 
     url: str
@@ -35,7 +35,7 @@ class Stored:
     width: int
     height: int
     md5: str
-    crc32: int
+    crc32: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

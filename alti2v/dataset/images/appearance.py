@@ -28,7 +28,7 @@ from alti2v.dataset.images.prepare import (
     prepare_chunk,
     table_name,
 )
-from alti2v.dataset.plan.md5s import md5s_of
+from alti2v.dataset.plan.md5s import Md5s, md5s_of
 from alti2v.dataset.plan.near_duplicates import Appearances
 from alti2v.dataset.plan.outcomes import encoded
 from alti2v.dataset.plan.posts import StorePosts
@@ -94,11 +94,12 @@ class _Chunks:
 
     Attributes:
         rows: (n,) rows of the posts in the order of the tar files.
-        ids, tars, offsets, sizes, crc32s: Of these posts.
+        ids, tars, offsets, sizes, crc32s: Of these posts; a CRC-32 that is not known is 0.
         bounds: First position of each chunk, and the position after its last.
     """
 
     preparation: Preparation
+    md5s: Md5s
     rows: npt.NDArray[np.int64]
     ids: npt.NDArray[np.int64]
     tars: npt.NDArray[np.int64]
@@ -114,6 +115,7 @@ class _Chunks:
         tars = tars[order]
         return cls(
             preparation=preparation,
+            md5s=posts.md5s(),
             rows=rows[order],
             ids=posts.ids[rows[order]],
             tars=tars,
@@ -128,13 +130,15 @@ class _Chunks:
 
     def chunk(self, number: int) -> Chunk:
         some = slice(*self.bounds[number])
-        facts = (column[some].tolist() for column in (self.ids, self.offsets, self.sizes, self.crc32s))
+        facts = (column[some].tolist() for column in (self.ids, self.offsets, self.sizes))
+        known = zip(self.crc32s[some], self.md5s.texts(self.rows[some]), strict=True)
+        checksums = (f"{crc32:08x}" if crc32 else md5 for crc32, md5 in known)
         preparation = self.preparation
         return Chunk(
             work=preparation.work,
             store=preparation.store,
             tar=int(self.tars[some.start]),
-            pictures=tuple(zip(*facts, strict=True)),
+            pictures=tuple(zip(*facts, checksums, strict=True)),
             recipe=preparation.recipe,
             made_with=repr(sorted(preparation.made_with.items())),
         )

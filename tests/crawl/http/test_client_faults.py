@@ -143,6 +143,20 @@ async def test_f03_a_host_that_never_answers_times_out(serve: Any) -> None:
     assert kind(outcome) is FailKind.TIMEOUT
 
 
+async def test_f02_a_short_body_is_never_taken_for_a_whole_one(serve: Any) -> None:
+    """F02: fewer bytes than announced."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "5000"})
+        await response.prepare(request)
+        await response.write(b"x" * 1000)
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    assert kind(await got(await serve(handler) + "/a.jpg")) is FailKind.TRUNCATED_BODY
+
+
 async def test_f03_a_hanging_body_times_out(serve: Any) -> None:
     """F03: headers come, then nothing."""
     release = asyncio.Event()

@@ -54,14 +54,7 @@ POST = st.builds(
 
 def stored(number: int) -> Outcome:
     of_bytes = Stored(
-        url="http://board/é.jpg",
-        http_status=200,
-        attempts=2,
-        format="PNG",
-        width=5,
-        height=7,
-        md5="1" * 32,
-        crc32=7,
+        url="http://board/é.jpg", http_status=200, attempts=2, format="PNG", width=5, height=7, md5="1" * 32
     )
     return Outcome(
         status=Status.STORED,

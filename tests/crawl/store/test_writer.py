@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import zlib
 from pathlib import Path
 
 import pytest
@@ -30,7 +29,6 @@ def stored(content: bytes) -> Stored:
         width=32,
         height=24,
         md5=hashlib.md5(content).hexdigest(),
-        crc32=zlib.crc32(content),
     )
 
 
