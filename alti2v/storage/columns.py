@@ -19,6 +19,8 @@ class Column:
         nullable: True if a row may lack the value.
         least: Lowest value of a number; None for any.
         most: Highest value of a number; None for any.
+        may_lack: True if a whole file may lack a nullable column, because it is from before the column was
+            added; it is read as null.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Column:
     nullable: bool = False
     least: int | None = None
     most: int | None = None
+    may_lack: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,13 @@ POSTS = Table(
         Column("stored_width", "int32", "width of the stored picture, px", nullable=True),
         Column("stored_height", "int32", "height of the stored picture, px", nullable=True),
         Column("stored_md5", "string", "MD5 of the stored bytes", nullable=True),
-        Column("stored_crc32", "int64", "CRC-32 of the stored bytes, as zlib computes it", nullable=True),
+        Column(
+            "stored_crc32",
+            "int64",
+            "CRC-32 of the stored bytes, as zlib computes it",
+            nullable=True,
+            may_lack=True,
+        ),
     ),
 )
 

@@ -180,8 +180,9 @@ def read_parts(path: Path, table: Table, columns: Sequence[str] | None = None) -
     with path.open("rb") as file, _parquet_errors(path), pa.OSFile(f"/proc/self/fd/{file.fileno()}") as ours:
         there = pq.read_schema(ours)
         check_schema(path, table, there)
-        part = there.empty_table().select(columns or there.names)
-        for part in row_groups(ours, columns):
+        names = _present(there.names, columns)
+        part = there.empty_table().select(names)
+        for part in row_groups(ours, names):
             yield _checked(path, table, part.replace_schema_metadata(there.metadata), columns)
         if not part.num_rows:
             yield _checked(path, table, part.replace_schema_metadata(there.metadata), columns)
@@ -200,11 +201,13 @@ def _parquet_errors(path: Path) -> Iterator[None]:
 
 
 def _checked(path: Path, table: Table, found: pa.Table, columns: Sequence[str] | None) -> pa.Table:
-    """Check the bounds of some rows, and return them with the types of `schema`."""
+    """Check the bounds of some rows, add columns that the file lacks, and return the types of `schema`."""
     import pyarrow as pa
 
     check_bounds(path, table, found)
     wanted = _with_further_facts(schema(table), found.schema)
+    for name in _lacking(table, found.column_names):
+        found = found.append_column(wanted.field(name), pa.nulls(len(found), wanted.field(name).type))
     fields = [field for field in wanted if columns is None or field.name in columns]
     return found.select([field.name for field in fields]).cast(pa.schema(fields, wanted.metadata))
 
@@ -231,7 +234,7 @@ def read_open_table(file: BinaryIO, table: Table, columns: Sequence[str] | None 
         with pa.OSFile(f"/proc/self/fd/{file.fileno()}") as ours:
             there = pq.read_schema(ours)
             check_schema(path, table, there)
-            found = read_rows(ours, columns)
+            found = read_rows(ours, _present(there.names, columns))
         return _checked(path, table, found.replace_schema_metadata(there.metadata), columns)
 
 
@@ -291,14 +294,28 @@ def check_schema(path: Path, table: Table, found: pa.Schema) -> None:
         VersionError: A program of another format version wrote it.
         DamagedError: It is not this table.
     """
+    import pyarrow as pa
+
     metadata = found.metadata or {}
     version = metadata.get(_VERSION_KEY, b"").decode()
     if version not in ("", str(FORMAT_VERSION)):
         raise VersionError(
             f"{path} has format version {version}; this program reads {FORMAT_VERSION}: use a newer alti2v"
         )
-    if metadata.get(_TABLE_KEY, b"").decode() != table.name or not found.equals(_as_read(schema(table))):
+    lacking = _lacking(table, found.names)
+    wanted = pa.schema(field for field in _as_read(schema(table)) if field.name not in lacking)
+    if metadata.get(_TABLE_KEY, b"").decode() != table.name or not found.equals(wanted):
         raise DamagedError(f"{path} is not a table of kind {table.name!r} with the columns of docs/FORMAT.md")
+
+
+def _present(names: Sequence[str], columns: Sequence[str] | None) -> Sequence[str]:
+    """Return the columns to read from a file with the given ones: at least one, for the number of rows."""
+    return names if columns is None else [name for name in names if name in columns] or names[:1]
+
+
+def _lacking(table: Table, names: Sequence[str]) -> set[str]:
+    """Return the columns that a file lacks because it is from before they were added."""
+    return {column.name for column in table.columns if column.may_lack} - set(names)
 
 
 def _with_further_facts(wanted: pa.Schema, found: pa.Schema) -> pa.Schema:

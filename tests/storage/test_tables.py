@@ -20,7 +20,7 @@ from alti2v.errors import DamagedError, VersionError
 from alti2v.storage import table as tables
 from alti2v.storage.checksum import content_sha256
 from alti2v.storage.columns import TABLES, Column, Table
-from alti2v.storage.table import read_open_table, read_table, schema, write_arrow_table, write_table
+from alti2v.storage.table import read_open_table, read_parts, read_table, schema, write_arrow_table, write_table
 
 INT32 = st.integers(-(2**31), 2**31 - 1)
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -174,6 +174,24 @@ def test_other_columns_are_damage(tmp_path: Path, columns: pa.Schema) -> None:
 
     with pytest.raises(DamagedError, match="is not a table of kind 'small'"):
         read_table(path, SMALL)
+
+
+@pytest.mark.parametrize("columns", [None, ["id"], ["id", "sum"], ["sum"]])
+@pytest.mark.parametrize("rows", [[], [{"id": 3, "note": "n"}]])
+def test_a_file_from_before_a_column_was_added(
+    tmp_path: Path, rows: list[dict[str, Any]], columns: list[str] | None
+) -> None:
+    """A store is days of downloading: a column that is added later makes no file unreadable, and is null."""
+    path = tmp_path / "a.parquet"
+    write_table(path, SMALL, rows)
+    grown = Table("small", (*SMALL.columns, Column("sum", "int64", "x", nullable=True, may_lack=True)))
+
+    whole, parts = read_table(path, grown, columns), list(read_parts(path, grown, columns))
+
+    wanted = ["id", "note", "sum"] if columns is None else columns
+    assert whole.column_names == wanted
+    assert whole.to_pylist() == [{name: row.get(name) for name in wanted} for row in rows]
+    assert pa.concat_tables(parts).equals(whole)
 
 
 def test_another_kind_of_table_is_damage(tmp_path: Path) -> None:
