@@ -43,6 +43,7 @@ _ORIENTATION = {
 # Formats whose pixels Pillow copies from memory, in pieces of 64 kB unless told otherwise.
 _COPIED = frozenset({"WEBP", "AVIF"})
 _WHOLE = 1 << 30
+_JPEGS = frozenset({"JPEG", "MPO"})  # a JPEG with others behind it is MPO for Pillow
 # What is put behind a scan to see whether it is complete: if not, it is decoded. Several, because the missing
 # bits may be those of one of them, or close enough to give the same pixels. Restart markers (ITU T.81, B.1.1.3)
 # are in them, because a scan that should go on with one takes nothing else.
@@ -50,6 +51,7 @@ _FILLINGS = tuple(
     bits + b"".join(bytes((0xFF, marker)) + bits for marker in range(0xD0, 0xD8))
     for bits in (bytes(128), *(bytes([byte, 255 - byte]) * 64 for byte in range(7, 255, 31)))
 )
+_ZEROS = bytes(8)  # more than coders of arithmetic scans leave out at the end: decoders read zeros there (D.1.8)
 _GREY = frozenset({127, 128})  # values of a pixel of any colours that libjpeg found no data for (jdhuff.c)
 
 
@@ -164,6 +166,8 @@ def _ended(content: bytes, fillings: Sequence[bytes] = _FILLINGS) -> bytes:
     """
     scans = content.rstrip(b"\xff")
     ended = scans + jpeg.EOI
+    if (frame := jpeg.frame(content)) is not None and frame.is_arithmetic:
+        scans += _ZEROS
     pixels = _digest(ended)
     if any(_digest(scans + filling + jpeg.EOI) != pixels for filling in fillings):
         raise ValueError("the end of the last scan is missing")
@@ -222,7 +226,7 @@ def _loaded(image: ImageFile.ImageFile, content: bytes) -> Image.Image:
     image.load()
     if not has_all_lines and _may_be_short(image) and not png.has_all_lines(content):
         raise ValueError("lines are missing, which Pillow leaves black")
-    if image.format == "JPEG" and _ends_in_grey(image):
+    if image.format in _JPEGS and _ends_in_grey(image):
         _ended(content[: jpeg.end_of_scans(content)], _FILLINGS[:3])
     return image
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import struct
@@ -160,6 +161,12 @@ def test_a_png_with_more_data_than_its_header_says_is_kept() -> None:
 
 
 RESTARTING = encoded(RGB, restart_marker_rows=1)
+MPO = encoded(RGB, "MPO", save_all=True, append_images=[RGB.rotate(180)])
+# By cjpeg -arithmetic: 17 x 24 px, which end in grey; zeros at the end of the scan are left out (T.81, D.1.8).
+ARITHMETIC = base64.b64decode(
+    b"/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDABsSFBcUERsXFhceHBsgKEIrKCUlKFE6PTBCYFVlZF9VXVtqeJmBanGQc1tdhbWGkJ6jq62rZ4C8"
+    b"ybqmx5moq6T/yQALCAAYABEBAREA/8wABgAQEAX/2gAIAQEAAD8A/wALcPuxDymL/gyjaq+Lh5PklkAKut5Q/9k="
+)
 
 
 def higher(jpeg: bytes) -> bytes:
@@ -174,6 +181,7 @@ def higher(jpeg: bytes) -> bytes:
         *(JPEG[: len(JPEG) * part // 8] + b"\xff\xd9" for part in (4, 7)),
         RESTARTING[: RESTARTING.index(b"\xff\xd2")] + b"\xff\xd9",
         PROGRESSIVE[: PROGRESSIVE.index(b"\xff\xda") + 150] + b"\xff\xd9",
+        *(MPO[: len(JPEG) * part // 8] + MPO[MPO.index(b"\xff\xd9") :] for part in (4, 7)),
         *map(higher, (JPEG, RESTARTING, PROGRESSIVE, encoded(RGB.convert("L")), encoded(RGB.convert("CMYK")))),
         higher(JPEG) + bytes(100),
     ],
@@ -194,6 +202,15 @@ def test_a_jpeg_that_ends_in_grey_is_kept(mode: str, options: dict[str, int | bo
     assert _ends_in_grey(Image.open(io.BytesIO(content)))
     assert pixels(content) is not None
     assert pixels(content + bytes(3)) is not None
+
+
+def test_an_arithmetic_jpeg_that_ends_in_grey_is_kept() -> None:
+    """Its coder may leave out zeros at the end, where Huffman codes are padded with ones."""
+    image = Image.open(io.BytesIO(ARITHMETIC))
+
+    assert _ends_in_grey(image)
+    assert is_kept(ARITHMETIC + bytes(3), ARITHMETIC)
+    assert is_kept(ARITHMETIC[:-2], ARITHMETIC)
 
 
 # Sound pictures that only look damaged -----------------------------------------------------------

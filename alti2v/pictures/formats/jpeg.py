@@ -14,6 +14,7 @@ _SOS = 0xDA
 _APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
 # SOF0 to SOF15; C4, C8 and CC are no frames (table B.1).
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SOF9 = 0xC9  # from it on, scans are coded arithmetically
 # A marker with a length behind it, or the end marker: neither data (FF 00), nor a fill byte (FF FF), nor one of
 # those that stand alone (FF 01, FF D0 to FF D8).
 _MARKER = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])", re.DOTALL)
@@ -54,12 +55,14 @@ class Frame:
         height: Lines, > 0 unless damaged.
         bits: Bits of a sample.
         components: Identifiers of the components.
+        is_arithmetic: True if its scans are coded arithmetically.
     """
 
     width: int
     height: int
     bits: int
     components: bytes
+    is_arithmetic: bool
 
 
 def segments(content: bytes | memoryview, at: int = len(SOI)) -> Iterator[Segment]:
@@ -94,7 +97,8 @@ def frame(content: bytes | memoryview) -> Frame | None:
         if segment.marker in _FRAMES and segment.body + 6 <= segment.end <= len(content):
             body = bytes(content[segment.body : segment.end])
             height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
-            return Frame(width, height, body[0], body[6 : 6 + 3 * body[5] : 3])
+            is_arithmetic = segment.marker >= _SOF9
+            return Frame(width, height, body[0], body[6 : 6 + 3 * body[5] : 3], is_arithmetic)
     return None
 
 
