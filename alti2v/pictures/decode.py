@@ -51,7 +51,9 @@ _FILLINGS = tuple(
     bits + b"".join(bytes((0xFF, marker)) + bits for marker in range(0xD0, 0xD8))
     for bits in (bytes(128), *(bytes([byte, 255 - byte]) * 64 for byte in range(7, 255, 31)))
 )
-_ZEROS = bytes(8)  # more than coders of arithmetic scans leave out at the end: decoders read zeros there (D.1.8)
+_ZEROS = bytes(
+    8
+)  # more than coders of arithmetic scans leave out at the end: decoders read zeros there (D.1.8)
 _GREY = frozenset({127, 128})  # values of a pixel of any colours that libjpeg found no data for (jdhuff.c)
 
 
