@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     TrainConfig,
     "--recipe",
     type=click.Choice(list(RECIPES)),
-    help="Settings: modern for pretrained weights, scratch without them, seed as in the original of 2017.",
+    help="Settings: modern for pretrained weights, scratch without them, seed as in alt-i2v of 2017.",
 )
 @click.option("--epochs", type=int, help="Number of passes over the data. Default: the recipe's.")
 @click.option(
@@ -213,7 +213,8 @@ def evaluate(
 
     A single RUN is evaluated on the split that --split names; the test split is new to it. A comparison leaves
     out all pictures that a RUN was trained or tuned on. Mean average precision is the mean over the tags with
-    at least 10 pictures in the split; `train` prints the mean over all tags of the validation split.
+    at least 10 pictures in the split, or with at least one if fewer than five tags have 10; `train` prints the
+    mean over all tags of the validation split.
 
     With one RUN, writes metrics.json, per_tag.csv, suggestions.csv (tags that the board may have missed),
     report.md and report.html. With several models, or with one that is not a RUN, writes comparison.json,

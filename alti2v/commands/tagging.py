@@ -244,7 +244,7 @@ def _table(report: TagReport) -> dict[str, str | None]:
 
     return {
         "pictures": f"{report.pictures:,}",
-        "tagged": f"{report.tagged:,} with {counted(report.tags, 'tag')}",
+        "tagged": f"{report.tagged:,}, {counted(report.tags, 'tag')} in all",
         "skipped": f"{report.skipped:,}, which have a sidecar: use --existing overwrite or append"
         if report.skipped
         else None,

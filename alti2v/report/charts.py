@@ -6,6 +6,7 @@ A chart is a box of `WIDTH` x `height` units. Colours are the page's: a line has
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from collections.abc import Iterable, Sequence
@@ -26,7 +27,7 @@ class Series:
 
     Attributes:
         name: Name in the legend; "" to leave it out.
-        points: Points in data coordinates; those that are not finite are left out.
+        points: Points in data coordinates; one that is not finite is a gap in the line.
         role: Role for the style sheet.
         dots: True to mark each point.
     """
@@ -151,13 +152,18 @@ def line_chart(
 
     lines = []
     for one in series:
-        placed = [place(point) for point in one.points if all(map(math.isfinite, point))]
+        pieces = [
+            [place(point) for point in piece]
+            for is_drawn, piece in itertools.groupby(one.points, lambda point: all(map(math.isfinite, point)))
+            if is_drawn
+        ]
+        placed = list(itertools.chain(*pieces))
         if placed:
             lines.append(
                 Line(
                     name=one.name,
                     role=one.role,
-                    path=_path(_thinned(placed)),
+                    path="".join(_path(_thinned(piece)) for piece in pieces),
                     dots=tuple(placed) if one.dots else (),
                     end=placed[-1],
                 )

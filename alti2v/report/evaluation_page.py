@@ -306,7 +306,7 @@ def reliability_chart(group: Group) -> Chart:
 
 def calibration_counts(reliability: Reliability) -> list[CalibrationCount]:
     """Count predictions and labels in fifths of [0, 1], where a chart would have too few points; else none."""
-    if len(calibration_points(reliability)) >= _FEWEST_POINTS:
+    if np.count_nonzero(reliability.count >= FEWEST_IN_POINT) >= _FEWEST_POINTS:
         return []
     labels = np.nan_to_num(reliability.count * reliability.frequency)
     sums = zip(reliability.count.reshape(5, -1).sum(axis=1), labels.reshape(5, -1).sum(axis=1), strict=True)

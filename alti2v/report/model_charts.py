@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from alti2v.model.evaluation.metrics import Curve
@@ -43,6 +44,8 @@ def curve_points(curve: Curve) -> list[tuple[float, float]]:
 
 
 def calibration_points(reliability: Reliability) -> list[tuple[float, float]]:
-    """Return the points of a calibration curve, without those of few predictions."""
+    """Return the points of a calibration curve; NaN, a gap in the line, for those of few predictions."""
     slices = zip(reliability.count, reliability.confidence, reliability.frequency, strict=True)
-    return [(float(x), float(y)) for count, x, y in slices if count >= FEWEST_IN_POINT]
+    return [
+        (float(x), float(y)) if count >= FEWEST_IN_POINT else (math.nan, math.nan) for count, x, y in slices
+    ]

@@ -63,6 +63,7 @@ def test_points_that_are_no_numbers_are_left_out() -> None:
 
     assert [line.name for line in chart.lines] == ["a"]
     assert "nan" not in chart.lines[0].path
+    assert chart.lines[0].path.count("M") == 2, "the line is not drawn across the gap"
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20))

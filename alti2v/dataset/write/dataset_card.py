@@ -176,7 +176,11 @@ def _making(manifest: Manifest, board: str) -> list[str]:
         "",
         *_filters(manifest.options),
         f"Split: {manifest.split_rule} {manifest.alike:,} pictures share a group with another one"
-        + (f"; {manifest.astray:,} of them stand on another side." if manifest.astray else ", and its side."),
+        + (
+            f"; {manifest.astray:,} of them are in another split."
+            if manifest.astray
+            else ", always in the same split."
+        ),
         "",
         "Each post ends in exactly one line:",
         "",
@@ -194,9 +198,10 @@ def _making(manifest: Manifest, board: str) -> list[str]:
 _TERMS = """\
 ## Licence and consent
 
-The pictures belong to their artists. The program that collected them asked nobody. `source` and `url` name
-where each comes from. This card grants no right to them, whatever licence the tables and shards may bear: find
-out what the law and the {source}'s terms allow where you are, and ask before you publish the pictures.
+The pictures belong to their artists. The program that collected them asked nobody for permission. `source` and
+`url` name where each comes from. This card grants no right to them, whatever the licence of the tables and
+shards: find out what the law and the {source}'s terms allow where you are, and ask before you publish the
+pictures.
 
 To have a picture removed, give its number or its address. The number is its key in the shards and its `id` in
 the tables; `original_md5` finds copies of the file elsewhere. Models already trained on it are not changed by a
@@ -205,11 +210,11 @@ removal.
 ## Known gaps
 
 - Tags are what volunteers wrote: some are missing, some are wrong. A tag that is absent says little.
-- They say what people of this {source} find worth saying, of some subjects, styles and characters more
-  than of others.
+- They describe what people at this {source} find interesting: some subjects, styles and characters in more
+  detail than others.
 - Ratings are those of the {source}, made by its own rules, and a picture may be rated too low.
-- Pictures that look alike are found by perceptual hashes. A strongly cropped or redrawn copy may stand on the
-  other side of the split.
+- Pictures that look alike are found by perceptual hashes. A strongly cropped or redrawn copy may be in
+  another split.
 - Pictures that were reduced and put on a square may lack what is small in the original.
 - Posts that the {source} had deleted or hidden, and files that failed (see the table above), are not here.
 """

@@ -30,7 +30,7 @@ from alti2v.model.comparison.originals import Originals, open_originals, require
 from alti2v.model.comparison.outcomes import Counted, Judged, count
 from alti2v.model.comparison.result import ComparedModel, Comparison, DisputedPicture
 from alti2v.model.comparison.shared_tags import SharedTags, shared_tags
-from alti2v.model.evaluation.metrics import few_ranked
+from alti2v.model.evaluation.metrics import few_ranked, fewest_positives
 from alti2v.model.evaluation.paired_bootstrap import ModelOutcomes, PairedScores, TagGroup, compare_models
 from alti2v.model.evaluation.scoring import groups_of
 from alti2v.model.options.evaluation import CompareConfig
@@ -67,6 +67,8 @@ def compare(config: CompareConfig, *, out: Path, progress: ProgressHook = ignore
         thresholds = _tune(judged, common.tags, originals, config, progress)
         counted = _count(judged, originals, kept, config, progress)
         require_used(originals)
+        positives = counted[0].histograms.positives.sum(axis=1, dtype=np.int64)
+        config = replace(config, min_positives=fewest_positives(positives, config.min_positives))
         paired = _paired(counted, thresholds, groups, min_positives=config.min_positives)
         disputed = most_disputed(
             [one.codes for one in counted], [one.value for one in thresholds], kept, most=config.gallery
@@ -81,7 +83,7 @@ def compare(config: CompareConfig, *, out: Path, progress: ProgressHook = ignore
         split=config.split,
         images=len(kept),
         tags=common.tags,
-        positives=counted[0].histograms.positives.sum(axis=1, dtype=np.int64),
+        positives=positives,
         min_positives=config.min_positives,
         disputed=_with_pictures(disputed, contestants[0].dataset, config.split),
         notes=(*notes, *_notes(contestants, models, common.tags, kept, originals, config)),

@@ -317,6 +317,18 @@ def are_enough(ranked: int, *, tags: int) -> bool:
     return 0 < ranked >= min(_FEWEST_FOR_HEADLINE, tags)
 
 
+def fewest_positives(positives: Int64Array, requested: int) -> int:
+    """Return the positive pictures that a tag needs to count in the mean average precision.
+
+    Even a few pictures should give a figure: one picture is enough if too few tags have the requested number.
+
+    Args:
+        positives: (T,) int64, number of positive pictures of each tag.
+        requested: Number of positive pictures that a tag should have, at least 1.
+    """
+    return requested if are_enough(int((positives >= requested).sum()), tags=len(positives)) else 1
+
+
 def few_ranked(scores: Scores, *, min_positives: int) -> tuple[str, ...]:
     """Describe why a mean average precision says little: few tags, or few pictures of each.
 

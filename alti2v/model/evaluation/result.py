@@ -73,7 +73,7 @@ class EvaluationResult:
         images: Number of pictures.
         thresholds: Thresholds of the scores.
         min_positives: Positive pictures that a tag needs to count in the mean average precision: the requested
-            number, or 1 if no tag has that many.
+            number, or 1 if too few tags have that many.
         groups: All tags, then by category, then by training count from frequent to rare.
         recall_at_10: Mean share of a picture's tags that is among its ten most probable ones.
         tag_scores: Scores of each tag.

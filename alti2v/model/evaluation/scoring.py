@@ -30,6 +30,7 @@ from alti2v.model.evaluation.metrics import (
     TagScores,
     category_masks,
     equal_precision_recall_threshold,
+    fewest_positives,
     precision_recall_curve,
     score_tags,
     skill,
@@ -189,8 +190,7 @@ def _scored(
 ) -> _Scored:
     """Score every tag, the baseline, and every bootstrap draw."""
     positives = histograms.positives.sum(axis=1)
-    # Even a few pictures should give a figure; `EvaluationResult.min_positives` records the rule that was used.
-    least = min_positives if positives.max() >= min_positives else 1
+    least = fewest_positives(positives, min_positives)
     baseline = constant_histograms(frequencies, positives, histograms.images)
     return _Scored(
         histograms=histograms,

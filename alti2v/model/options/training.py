@@ -19,7 +19,7 @@ class TrainConfig:
     Attributes:
         dataset: Directory of a dataset.
         run: Directory of the run; created if missing, continued if it belongs to this training.
-        recipe: "modern", "seed" (the original of 2017) or "scratch" (small, without pretrained weights).
+        recipe: "modern", "seed" (as in alt-i2v of 2017) or "scratch" (small, without pretrained weights).
         backbone: Name of a network of keras.applications, such as "resnet50v2"; case does not matter.
         epochs: Passes over the training samples, at least 1.
         batch_size: Samples per step, at least 1.

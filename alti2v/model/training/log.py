@@ -14,14 +14,12 @@ _LOG_COLUMNS = (
 
 
 def epoch_line(log: Sequence[Mapping[str, Any]], *, epochs: int) -> str:
-    """Describe the last epoch in one line, with the time that the rest will take."""
+    """Describe the last epoch in one line."""
     row = log[-1]
     parts = [f"epoch {row['epoch']}/{epochs}: loss {row['loss']:.4g}"]
     if row["val_map"] is not None:
         parts.append(validation_figures(row["val_map"], row["val_micro_f1"]))
     parts.append(f"{row['samples_per_s']:,.1f} samples/s, input wait {row['input_wait']:.1%}")
-    if row["epoch"] < epochs:
-        parts.append(f"{(epochs - row['epoch']) * row['seconds'] / row['epoch']:,.0f} s left")
     return ", ".join(parts)
 
 

@@ -67,6 +67,10 @@ def test_both_are_scored_on_the_same_pictures_with_the_common_tags(tmp_path: Pat
         }
         assert ours == {name: pytest.approx(theirs[name]) for name in common}
 
+    few = compare(CompareConfig(models=(first, second), min_positives=1000), out=tmp_path / "few")
+    assert few.min_positives == 1, "as in the evaluation of one run, a few pictures give a figure, too"
+    assert few.models[0].overall.scores.headline_ap is not None
+
 
 def test_datasets_of_other_sizes_and_orders_are_matched_by_post(tmp_path: Path) -> None:
     """A run at 48 px is compared with one at 32 px whose dataset has the same pictures in another order."""

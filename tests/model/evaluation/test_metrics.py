@@ -26,6 +26,7 @@ from alti2v.model.evaluation.histograms import (
 from alti2v.model.evaluation.metrics import (
     equal_precision_recall_threshold,
     few_ranked,
+    fewest_positives,
     precision_recall_curve,
     score_tags,
     skill,
@@ -325,6 +326,15 @@ def test_a_mean_over_fewer_than_five_of_many_tags_is_no_headline() -> None:
     assert headline(tags=12, ranked=5) == headline(tags=2, ranked=2) == found.mean_ap
     assert headline(tags=12, ranked=4) is None
     assert headline(tags=2, ranked=1) is None
+
+
+@pytest.mark.parametrize(
+    ("positives", "least"),
+    [([9] * 12, 1), ([10] * 4 + [9] * 8, 1), ([10] * 5 + [9] * 7, 10), ([10, 10], 10), ([10, 9], 1)],
+)
+def test_a_split_with_few_frequent_tags_counts_all(positives: list[int], least: int) -> None:
+    """More pictures never take the mean average precision away: a few frequent tags are like none."""
+    assert fewest_positives(np.array(positives), 10) == least
 
 
 def test_a_mean_over_few_tags_or_pictures_is_named() -> None:
