@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sqlite3
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -166,6 +168,50 @@ def test_f38_a_ledger_is_rebuilt_from_the_files(
     assert healed.complete
     assert verify_store(store).findings == ()
     assert len(before) > 0
+
+
+def delete_tar(store: Path) -> None:
+    delete_ledger(store)
+    (store / "images/images-000000.tar").unlink()
+
+
+def change_tar_of_post(store: Path) -> None:
+    change(store, "UPDATE posts SET tar=7 WHERE seq=(SELECT max(seq) FROM posts WHERE tar=1)")
+    flip_picture(store)
+
+
+def change_tar_number(store: Path) -> None:
+    change(store, "UPDATE tars SET number=7 WHERE number=0")
+    flip(store / "images/images-000000.tar", 512 + 200)
+
+
+def change(store: Path, sql: str) -> None:
+    with contextlib.closing(sqlite3.connect(store / "crawl.sqlite")) as ledger, ledger:
+        ledger.execute(sql)
+
+
+@pytest.mark.parametrize(
+    ("damage", "lost"), [(delete_tar, 30), (change_tar_of_post, 1), (change_tar_number, 1)]
+)
+def test_a_post_whose_tar_file_the_ledger_does_not_know_is_not_lost(
+    store: Path, site: ScriptedBoard, damage: Callable[[Path], None], lost: int
+) -> None:
+    """Its picture is found where it is, or fetched again; a repair of the tar file keeps it."""
+    damage(store)
+
+    assert verify_store(store).findings != ()
+    verify_store(store, repair=True)
+    assert verify_store(store).findings == ()
+    asked = len(site.asked("/samples/"))
+    assert again(store, site).stored == 78
+    assert len(site.asked("/samples/")) - asked == lost
+    assert verify_store(store).findings == ()
+    assert sum(pictures_in(tar) for tar in (store / "images").iterdir()) == 78
+
+
+def pictures_in(tar: Path) -> int:
+    with tarfile.open(tar) as file:
+        return sum(not name.endswith(".json") for name in file.getnames())
 
 
 def test_a_full_disk_ends_a_repair_and_leaves_the_ledger(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

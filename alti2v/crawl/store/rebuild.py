@@ -83,6 +83,8 @@ def _fill(store: Path, path: Path) -> None:
                 ledger.tars.set(_tar_state(store, number, is_last=number == numbers[-1]))
             for tar in linked_tars(store):
                 ledger.tars.set(tar)
+            for post_id in ledger.posts.without_tar():  # if its picture is in another one, it is found there
+                make_pending(ledger, post_id, why="its tar file was lost")
             ledger.parts.mark_all_dirty()
 
 

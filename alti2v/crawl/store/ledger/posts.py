@@ -290,6 +290,11 @@ class PostTable:
         )
         return {row["id"]: (row["offset"], row["size"], row["stored_md5"]) for row in rows}
 
+    def without_tar(self) -> list[int]:
+        """Return the stored posts whose tar file is not recorded."""
+        sql = "SELECT id FROM posts WHERE status='stored' AND tar NOT IN (SELECT number FROM tars)"
+        return [row[0] for row in self._database.select(sql)]
+
     def board_md5(self, post_id: int) -> str | None:
         """Return the board's md5 of a post; None if the post or its md5 is not known."""
         row = self._database.select_one("SELECT md5 FROM posts WHERE id=?", post_id)
