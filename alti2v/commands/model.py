@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 )
 @click.option("--learning-rate", type=float, help="Peak learning rate. Default: the recipe's.")
 @click.option("--backbone", help="Network of keras.applications, such as resnet50v2. Default: the recipe's.")
-@click.option("--train-from", help="First layer of the backbone to train, or head to train none of them.")
+@click.option("--train-from", help="First layer of the backbone to train, or head to train only the head.")
 @click.option("--frozen-epochs", type=int, help="Number of initial epochs that train only the head.")
 @click.option(
     "--head-start/--no-head-start",
@@ -88,7 +88,8 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--augmentation",
-    help="Random changes: none, or flip,rotation=10,shift=0.05,crop=0.13,kernels,cutout=0.1,mixup=0.8.",
+    help="Random changes, separated by commas: flip, rotation=10, shift=0.05, crop=0.13, kernels, cutout=0.1, "
+    "mixup=0.8; or none.",
 )
 @click.option(
     "--ema",

@@ -103,6 +103,9 @@ def _with_head_start(config: TrainConfig, recipe: Recipe, *, weights: str, devic
         return replace(recipe, frozen_epochs=0) if is_replaced else recipe
     if config.head_start:
         raise UsageError(f"--head-start needs {obstacle}: leave it out")
+    is_chosen = any(value is not None for value in (config.frozen_epochs, config.learning_rate, config.start))
+    if recipe.frozen_epochs and recipe.train_from == HEAD_ONLY and not is_chosen:
+        recipe = replace(recipe, frozen_epochs=recipe.epochs)  # a new head learns at its own rate to the end
     return replace(recipe, head_start=False)
 
 

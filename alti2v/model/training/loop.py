@@ -251,8 +251,7 @@ class _Loop:
         if computed:
             line = (
                 f"features of {computed:,} pictures: {passed_s:,.0f} s now, {size / 1e6:,.1f} MB in all; "
-                f"each of the {job.phases[self._position.stage].epochs} epochs that use them saves about "
-                f"{passed_s * job.train_samples / computed:,.0f} s"
+                f"every epoch that uses them saves about {passed_s * job.train_samples / computed:,.0f} s"
             )
         done = job.train_samples
         self._progress(Progress(stage="features", done=done, total=done, unit="pictures", milestone=line))

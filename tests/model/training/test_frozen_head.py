@@ -183,6 +183,19 @@ def test_random_weights_get_frozen_epochs_instead(dataset: Path, tmp_path: Path)
     assert '"frozen_epochs": 1' in (tmp_path / "run" / "config.json").read_text()
 
 
+@pytest.mark.parametrize(
+    ("fields", "frozen"), [({}, 3), ({"frozen_epochs": 1}, 1), ({"learning_rate": 1e-4}, 1)]
+)
+def test_a_head_alone_learns_at_its_own_rate(
+    dataset: Path, weights: str, tmp_path: Path, fields: dict[str, Any], frozen: int
+) -> None:
+    """With --train-from head all epochs have the learning rate of a new head, unless options say otherwise."""
+    given = config(dataset, tmp_path / "run", weights=weights, train_from="head", epochs=3, **fields)
+    settings = resolve_settings(given, read_manifest(dataset), devices=1)
+
+    assert (settings.recipe.frozen_epochs, settings.recipe.head_start) == (frozen, False)
+
+
 def test_damage_is_one_line(run: Path, tmp_path: Path) -> None:
     """A damaged head, or features that are gone, are named with what to do; other datasets get a note."""
     run = shutil.copytree(run, tmp_path / "run")
