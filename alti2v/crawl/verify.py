@@ -21,7 +21,7 @@ from alti2v.crawl.store.rebuild import TarContent, make_pending, rebuild_ledger,
 from alti2v.crawl.store.sqlite import OddValueError
 from alti2v.crawl.store.tables import GROWING_TABLES, GrowingTable, export_part, export_tags, sweep, tag_rows
 from alti2v.crawl.store.tag_counts import forget_counts
-from alti2v.crawl.store.tar_scan import BrokenMember, WholePicture, scan
+from alti2v.crawl.store.tar_scan import BrokenMember, WholePicture, holds, scan
 from alti2v.crawl.store.upload import StoreUpload, is_uploaded
 from alti2v.errors import DamagedError, UsageError
 from alti2v.records import Category, Finding, Progress, ProgressHook, Verification, ignore_progress
@@ -270,8 +270,9 @@ class _Check:
             return _Place.FORMER
         if ledger.posts.duplicate_of(post_id) is not None:
             return _Place.DEAD
-        is_here = ledger.posts.tar_of(post_id) in (None, tar)  # else a later file holds it
-        return _Place.STRAY if is_here else _Place.DEAD
+        place = ledger.posts.place_of(post_id)
+        is_elsewhere = place is not None and place[0] != tar and holds(self.store, *place)
+        return _Place.DEAD if is_elsewhere else _Place.STRAY
 
     def _report_lost(
         self, name: str, former: Collection[tuple[int, int, int, str]], found: Sequence[WholePicture]

@@ -180,6 +180,11 @@ def change_tar_of_post(store: Path) -> None:
     flip_picture(store)
 
 
+def change_to_later_tar(store: Path) -> None:
+    change(store, "UPDATE posts SET tar=2 WHERE seq=(SELECT max(seq) FROM posts WHERE tar=1)")
+    flip_picture(store)
+
+
 def change_tar_number(store: Path) -> None:
     change(store, "UPDATE tars SET number=7 WHERE number=0")
     flip(store / "images/images-000000.tar", 512 + 200)
@@ -191,9 +196,10 @@ def change(store: Path, sql: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "lost"), [(delete_tar, 30), (change_tar_of_post, 1), (change_tar_number, 1)]
+    ("damage", "lost"),
+    [(delete_tar, 30), (change_tar_of_post, 1), (change_to_later_tar, 1), (change_tar_number, 1)],
 )
-def test_a_post_whose_tar_file_the_ledger_does_not_know_is_not_lost(
+def test_a_post_that_is_in_another_tar_file_than_the_ledger_says_is_not_lost(
     store: Path, site: ScriptedBoard, damage: Callable[[Path], None], lost: int
 ) -> None:
     """Its picture is found where it is, or fetched again; a repair of the tar file keeps it."""

@@ -18,7 +18,7 @@ from alti2v.crawl.store.post_json import Stored, read_member_document
 from alti2v.pictures.check import find_flaw
 from alti2v.pictures.header import format_of
 from alti2v.records import Post, Span
-from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT, MOST_MEMBER_BYTES, POST_JSON_SUFFIX
+from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT, MOST_MEMBER_BYTES, POST_JSON_SUFFIX, images_tar
 from alti2v.storage.tar import BLOCK, padded
 
 _NAME = re.compile(rf"(\d{{12}})\.({'|'.join(IMAGE_SUFFIX_OF_FORMAT.values())}|{POST_JSON_SUFFIX})")
@@ -67,6 +67,16 @@ class _Header:
     @property
     def end(self) -> int:
         return self.span.offset + padded(self.span.size)
+
+
+def holds(store: Path, tar: int, offset: int, size: int, md5: str) -> bool:
+    """Return whether a tar file has a picture at a place, by its md5; True if it is not in the folder."""
+    try:
+        with (store / images_tar(tar)).open("rb") as file:
+            file.seek(offset)
+            return hashlib.md5(file.read(size), usedforsecurity=False).hexdigest() == md5
+    except FileNotFoundError:  # it is uploaded
+        return True
 
 
 def scan(path: Path, *, length: int | None = None) -> Iterator[WholePicture | BrokenMember]:

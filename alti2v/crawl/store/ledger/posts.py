@@ -300,10 +300,11 @@ class PostTable:
         row = self._database.select_one("SELECT md5 FROM posts WHERE id=?", post_id)
         return None if row is None else row["md5"]
 
-    def tar_of(self, post_id: int) -> int | None:
-        """Return the number of the tar file with a post's picture; None if it is not stored."""
-        row = self._database.select_one("SELECT tar FROM posts WHERE status='stored' AND id=?", post_id)
-        return None if row is None else row["tar"]
+    def place_of(self, post_id: int) -> tuple[int, int, int, str] | None:
+        """Return tar file, offset, size and md5 of a post's picture; None if it is not stored."""
+        sql = "SELECT tar, offset, size, stored_md5 FROM posts WHERE status='stored' AND id=?"
+        row = self._database.select_one(sql, post_id)
+        return None if row is None else (row[0], row[1], row[2], row[3])
 
     def duplicates_of(self, post_id: int) -> list[int]:
         """Return the posts that are duplicates of this one."""
