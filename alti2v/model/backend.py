@@ -41,6 +41,19 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562: modules without ty
     return globals()[name]
 
 
+def first_float16() -> None:
+    """Compute something in float16, silently.
+
+    At the first time in a process, oneDNN writes as an error to stderr on which processors it supports float16
+    ("oneDNN supports DT_HALF only on platforms with AVX-512", also with AVX-512), and that another
+    implementation computes instead.
+    """
+    import tensorflow
+
+    with _quiet_stderr():
+        tensorflow.zeros(1, tensorflow.float16)
+
+
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
     """Suppress what C++ code writes to file descriptor 2, unless the block fails.

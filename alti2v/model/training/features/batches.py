@@ -50,6 +50,8 @@ def feature_batches(
     tags = len(job.tags)
     width = _width(feature_file(job, shards[0], first))
     dtype = tf.float32 if first == HEAD_ONLY else tf.float16
+    if dtype == tf.float16:
+        backend.first_float16()
 
     rows = failure.hold(lambda number: _read(job, shards[int(number)], first, epoch=epoch))
 
