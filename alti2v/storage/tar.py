@@ -89,13 +89,16 @@ class OpenTar:
             self._file: io.FileIO = io.FileIO(path, "r+" if not is_new else "x+", opener=_open_no_link)
             if is_new:
                 fsync_directory(path.parent)
-            length = self._file.seek(0, os.SEEK_END)
-            if length < committed:
+            try:
+                length = self._file.seek(0, os.SEEK_END)
+                if length < committed:
+                    raise DamagedError(
+                        f"{path} has {length} bytes, but {committed} were committed: run `alti2v verify --repair`"
+                    )
+                self._cut(committed)
+            except BaseException:
                 self._file.close()
-                raise DamagedError(
-                    f"{path} has {length} bytes, but {committed} were committed: run `alti2v verify --repair`"
-                )
-            self._cut(committed)
+                raise
 
     @property
     def size(self) -> int:

@@ -215,6 +215,31 @@ def test_a_post_that_is_in_another_tar_file_than_the_ledger_says_is_not_lost(
     assert sum(pictures_in(tar) for tar in (store / "images").iterdir()) == 78
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE tars SET size=0, sealed=0 WHERE number=(SELECT max(number) FROM tars)",
+        "UPDATE tars SET size=512, sealed=0 WHERE number=(SELECT max(number) FROM tars)",
+        "DELETE FROM tars",
+    ],
+)
+def test_a_crawl_cuts_no_pictures_off_that_the_ledger_still_has(
+    store: Path, site: ScriptedBoard, sql: str
+) -> None:
+    """A wrong length of a tar file is refused before it is cut back to it; a repair finds the true one."""
+    tars = sorted((store / "images").iterdir())
+    before = [tar.read_bytes() for tar in tars]
+    change(store, sql)
+    change(store, "UPDATE posts SET status='pending' WHERE seq=(SELECT min(seq) FROM posts WHERE tar=1)")
+
+    with pytest.raises(DamagedError, match=r"pictures behind the end of images/images-0.*: run .* --repair"):
+        again(store, site)
+    assert [tar.read_bytes() for tar in tars] == before
+    verify_store(store, repair=True)
+    assert again(store, site).stored == 78
+    assert verify_store(store).findings == ()
+
+
 def pictures_in(tar: Path) -> int:
     with tarfile.open(tar) as file:
         return sum(not name.endswith(".json") for name in file.getnames())

@@ -108,12 +108,12 @@ def _run(
     log: logging.Logger,
 ) -> ImportReport:
     begun_s = time.monotonic()
+    writer = StoreWriter(config.store, ledger, shard_bytes=config.shard_bytes)
     loading = threading.Thread(target=load)  # while the disk is read
     loading.start()
-    writer = StoreWriter(config.store, ledger, shard_bytes=config.shard_bytes)
-    link = LinkedTars(config.store, ledger).number_of if config.by_reference else None
-    work = ItemWriter(ledger, writer, log, link=link)
     try:
+        link = LinkedTars(config.store, ledger).number_of if config.by_reference else None
+        work = ItemWriter(ledger, writer, log, link=link)
         for source, form in forms.items():
             said = f"{source}: {MEANING[form]} (--form {form})"
             log.info("note: %s", said)

@@ -61,6 +61,10 @@ def rebuild_ledger(store: Path) -> None:
     publish(store / LEDGER_FILE, write)
 
 
+# Numbers that are never negative, and of which no decision depends: an odd ledger may have been exported.
+_COUNTS = ("width", "height", "attempts", "http_status", "stored_width", "stored_height")
+
+
 def _fill(store: Path, path: Path) -> None:
     from alti2v.storage.store import post_tables  # it loads pyarrow, 0.1 s
 
@@ -110,6 +114,7 @@ def tar_numbers(store: Path) -> list[int]:
 
 
 def _add_rows(ledger: Ledger, rows: Sequence[Mapping[str, Any]]) -> None:
+    rows = [{**row, **{name: 0 for name in _COUNTS if (row[name] or 0) < 0}} for row in rows]
     with ledger.transaction():
         ledger.posts.add([_post(row) for row in rows])
         ledger.posts.record([(row["id"], _outcome(row)) for row in rows])

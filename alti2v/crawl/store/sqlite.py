@@ -200,7 +200,7 @@ class Database:
         """
         try:
             yield
-        except (ValueError, TypeError, KeyError, OverflowError) as exc:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as exc:
             raise self._odd(exc) from exc
 
     def _odd(self, exc: Exception) -> OddValueError:

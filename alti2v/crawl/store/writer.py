@@ -19,11 +19,13 @@ from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.ledger.outcomes import Holder, Outcome, Pending
 from alti2v.crawl.store.ledger.tars import TarState
 from alti2v.crawl.store.post_json import Stored, TarLocation, member_document
+from alti2v.errors import DamagedError
 from alti2v.records import Post, Span, Status
 from alti2v.storage.layout import (
     FIRST_LINKED,
     IMAGE_SUFFIX_OF_FORMAT,
     IMAGES_DIR,
+    LEDGER_FILE,
     POST_JSON_SUFFIX,
     images_tar,
     member_key,
@@ -69,7 +71,7 @@ class StoreWriter:
         sealed: Number of tar files that this writer has sealed.
 
     Raises:
-        DamagedError: The open tar is shorter than the ledger says.
+        DamagedError: The open tar is shorter than the ledger says, or the ledger has pictures behind its end.
     """
 
     def __init__(self, store: Path, ledger: Ledger, *, shard_bytes: int) -> None:
@@ -83,7 +85,7 @@ class StoreWriter:
         make_directory(store / IMAGES_DIR)
         if tars and not tars[-1].sealed:
             self._number = tars[-1].number
-            self._tar = OpenTar(store / images_tar(self._number), committed=tars[-1].size)
+            self._tar = self._open(committed=tars[-1].size)
 
     def commit(self, batch: Sequence[FileResult]) -> None:
         """Make a batch durable: all of it, or nothing if this raises or the process dies.
@@ -131,11 +133,22 @@ class StoreWriter:
         if self._tar is not None:
             self._tar.close()
 
+    def _open(self, *, committed: int) -> OpenTar:
+        name = images_tar(self._number)
+        # What is behind the recorded length is cut off, as left by a kill. It must not be pictures, which a
+        # ledger with a wrong length or without this file still has.
+        if self._ledger.posts.end_in(self._number) > committed:
+            raise DamagedError(
+                f"{self._store / LEDGER_FILE} has pictures behind the end of {name} that it records: "
+                f"run `alti2v verify {self._store} --repair`"
+            )
+        return OpenTar(self._store / name, committed=committed)
+
     def _append(self, file: FetchedFile) -> Outcome:
         if file.location is not None:
             return stored_outcome(file.stored, file.location)
         if self._tar is None:
-            self._tar = OpenTar(self._store / images_tar(self._number), committed=0)
+            self._tar = self._open(committed=0)
         span = append_pair(self._tar, post=file.pending.post, stored=file.stored, content=file.content)
         return stored_outcome(file.stored, TarLocation(tar=self._number, span=span))
 

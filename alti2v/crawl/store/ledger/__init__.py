@@ -38,7 +38,8 @@ _ODD = (
     f"SELECT 1 FROM outcomes WHERE min(count, bytes) < 0 OR status NOT IN {_STATUSES!r}",  # noqa: S608 - as above
     f"SELECT 1 FROM tags WHERE category NOT IN {tuple(map(str, Category))!r}",  # noqa: S608
     "SELECT 1 FROM tars WHERE min(number, size) < 0",
-    "SELECT 1 FROM posts WHERE status='stored' AND tar NOT IN (SELECT number FROM tars)",
+    "SELECT 1 FROM posts LEFT JOIN tars ON number=tar "
+    "WHERE status='stored' AND (number IS NULL OR offset + posts.size > tars.size)",
 )
 
 

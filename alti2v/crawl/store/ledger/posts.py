@@ -84,7 +84,8 @@ class PostTable:
             if post.id not in known:  # twice on this page
                 first, first_reason = new[post.id]
                 known[post.id] = _Known(first, _status_of(first_reason), first_reason)
-            known[post.id] = self._update(known[post.id], post, reason, seen_at)
+            with self._database.believed():
+                known[post.id] = self._update(known[post.id], post, reason, seen_at)
         return len(new)
 
     def _insert(self, new: Sequence[tuple[Post, str]]) -> None:
@@ -289,6 +290,13 @@ class PostTable:
             "SELECT id, offset, size, stored_md5 FROM posts WHERE status='stored' AND tar=?", tar
         )
         return {row["id"]: (row["offset"], row["size"], row["stored_md5"]) for row in rows}
+
+    def end_in(self, tar: int) -> int:
+        """Return the offset in a tar file behind the last picture that it should hold; 0 without any."""
+        sql = "SELECT max(offset + size) FROM posts WHERE status='stored' AND tar=?"
+        row = self._database.select_one(sql, tar)
+        with self._database.believed():
+            return 0 if row is None or row[0] is None else int(row[0])
 
     def without_tar(self) -> list[int]:
         """Return the stored posts whose tar file is not recorded."""
