@@ -101,6 +101,8 @@ class Loss(StrEnum):
     ASYMMETRIC = "asymmetric"  # summed, with less weight on easy negatives
 
 
+# Larger batches than any that was published for a network of this size (LAMB: 32,768).
+MOST_BATCH_SIZE = 65_536
 # In place of a layer's name: the whole backbone is frozen.
 HEAD_ONLY = "head"
 
@@ -166,17 +168,21 @@ class Recipe:
 
     def __post_init__(self) -> None:
         bounds = {
-            **dict.fromkeys(("epochs", "batch_size", "accumulate"), (1, math.inf)),
+            **dict.fromkeys(("epochs", "accumulate"), (1, math.inf)),
+            "batch_size": (1, MOST_BATCH_SIZE),
+            "features": (1, 2**20),
             "frozen_epochs": (0, math.inf),
-            "positive_weight": (0, 1),
-            "ema": (0, 1),
+            **dict.fromkeys(("positive_weight", "ema", "warm_up", "weight_decay"), (0, 1)),
+            "dropout": (0, 0.999),
         }
         for name, (least, most) in bounds.items():
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise ValueError(f"{name} {value} is outside [{least}, {most}]")
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate {self.learning_rate} is not above 0")
+        for name in ("learning_rate", "frozen_learning_rate", "clip_norm"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} {value} is not above 0")
 
 
 # The original, for comparison: GINK03/alt-i2v @4ebbfb8, alt_i2v_V2.py. It has three advantages here that it did

@@ -93,7 +93,8 @@ class OpenTar:
                 length = self._file.seek(0, os.SEEK_END)
                 if length < committed:
                     raise DamagedError(
-                        f"{path} has {length} bytes, but {committed} were committed: run `alti2v verify --repair`"
+                        f"{path} has {length} bytes, but {committed} were committed: "
+                        "run `alti2v verify --repair`"
                     )
                 self._cut(committed)
             except BaseException:

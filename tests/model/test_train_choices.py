@@ -404,6 +404,22 @@ def test_a_recipe_without_its_weights_is_noticed(
     assert RECIPES["scratch"].weights == "none"
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [{"dropout": 1e10}, {"dropout": -1}, {"dropout": 1.0}, {"batch_size": 10**10}, {"features": 10**10}]
+    + [
+        {"clip_norm": 0},
+        {"frozen_learning_rate": float("inf")},
+        {"warm_up": 2},
+        {"weight_decay": float("nan")},
+    ],
+)
+def test_a_recipe_has_no_numbers_that_cannot_be_trained_with(fields: dict[str, float]) -> None:
+    """A run of somebody else may record any; Keras would answer with a traceback."""
+    with pytest.raises(ValueError, match=next(iter(fields))):
+        replace(MODERN, **fields)  # type: ignore[arg-type]
+
+
 def test_caching_features_needs_a_frozen_backbone(dataset: Path, tmp_path: Path) -> None:
     """--cache-features is refused if the backbone is never frozen."""
     with pytest.raises(UsageError, match="--train-from head, or --frozen-epochs"):

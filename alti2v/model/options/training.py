@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alti2v.errors import UsageError
 from alti2v.model.options.choices import PRECISION_CHOICES, TRUNK_LAYERS
-from alti2v.model.recipes import HEAD_ONLY, RECIPES, Augmentation, Loss
+from alti2v.model.recipes import HEAD_ONLY, MOST_BATCH_SIZE, RECIPES, Augmentation, Loss
 from alti2v.option_bounds import require_between, require_choice
 
 
@@ -22,7 +22,7 @@ class TrainConfig:
         recipe: "modern", "seed" (as in alt-i2v of 2017) or "scratch" (small, without pretrained weights).
         backbone: Name of a network of keras.applications, such as "resnet50v2"; case does not matter.
         epochs: Passes over the training samples, at least 1.
-        batch_size: Samples per step, at least 1.
+        batch_size: Samples per step, 1 to `MOST_BATCH_SIZE`.
         accumulate: Number of steps whose gradients make one update, at least 1.
         learning_rate: Peak learning rate, above 0.
         train_from: First layer of the backbone that learns, such as "block4_conv1"; "head" to freeze all of it.
@@ -82,7 +82,6 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for option, value, least in (
             ("--epochs", self.epochs, 1),
-            ("--batch-size", self.batch_size, 1),
             ("--accumulate", self.accumulate, 1),
             ("--frozen-epochs", self.frozen_epochs, 0),
             ("--patience", self.patience, 1),
@@ -92,6 +91,7 @@ class TrainConfig:
             ("checkpoint_s", self.checkpoint_s, 0),
         ):
             require_between(option, value, least)
+        require_between("--batch-size", self.batch_size, 1, MOST_BATCH_SIZE)
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise UsageError(f"--learning-rate {self.learning_rate} is not above 0")
         if self.budget is not None and not 0 < self.budget < math.inf:
