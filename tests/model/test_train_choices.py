@@ -6,6 +6,7 @@ On a narrow network; test_train_vgg16.py trains a whole one.
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -406,12 +407,9 @@ def test_a_recipe_without_its_weights_is_noticed(
 
 @pytest.mark.parametrize(
     "fields",
-    [{"dropout": 1e10}, {"dropout": -1}, {"dropout": 1.0}, {"batch_size": 10**10}, {"features": 10**10}]
-    + [
-        {"clip_norm": 0},
-        {"frozen_learning_rate": float("inf")},
-        {"warm_up": 2},
-        {"weight_decay": float("nan")},
+    [
+        *({"dropout": 1e10}, {"dropout": -1}, {"dropout": 1.0}, {"batch_size": 10**10}, {"features": 10**10}),
+        *({"clip_norm": 0}, {"frozen_learning_rate": math.inf}, {"warm_up": 2}, {"weight_decay": math.nan}),
     ],
 )
 def test_a_recipe_has_no_numbers_that_cannot_be_trained_with(fields: dict[str, float]) -> None:
