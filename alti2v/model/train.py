@@ -273,12 +273,14 @@ class _Request:
         if self.config.tensorboard:
             require_tensorboard()
         check_shards(self.config.dataset, (*self.manifest.split("train"), *self.manifest.split("validation")))
+        # In a budget for the head alone, a validation takes longer than several of its epochs on stored features.
+        is_short = self.config.budget is not None and recipe.train_from == HEAD_ONLY
         job = Job(
             run=self.config.run,
             settings=settings,
             manifest=self.manifest,
             tags=self.tags,
-            validate_every=self.config.validate_every,
+            validate_every=recipe.epochs if is_short else self.config.validate_every,
             patience=self.config.patience,
             checkpoint_s=self.config.checkpoint_s,
             keep=self.config.keep,
