@@ -273,7 +273,7 @@ class _Request:
         if self.config.tensorboard:
             require_tensorboard()
         check_shards(self.config.dataset, (*self.manifest.split("train"), *self.manifest.split("validation")))
-        # In a budget for the head alone, a validation takes longer than several of its epochs on stored features.
+        # With a budget for the head alone, a validation takes longer than several epochs on stored features.
         is_short = self.config.budget is not None and recipe.train_from == HEAD_ONLY
         job = Job(
             run=self.config.run,
