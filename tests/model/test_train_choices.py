@@ -418,6 +418,16 @@ def test_a_recipe_has_no_numbers_that_cannot_be_trained_with(fields: dict[str, f
         replace(MODERN, **fields)  # type: ignore[arg-type]
 
 
+def test_more_samples_than_fit_into_a_shard_are_damage(dataset: Path, tmp_path: Path) -> None:
+    """The manifest of somebody else may say any number, and an order of so many takes all memory."""
+    damaged = shutil.copytree(dataset, tmp_path / "dataset")
+    manifest = json.loads((damaged / "manifest.json").read_text())
+    manifest["shards"][0]["samples"] = 10**10
+    (damaged / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DamagedError, match=r"is too small for 10000000000 samples: run .* --repair"):
+        plan(config(damaged, tmp_path / "run"))
+
+
 def test_caching_features_needs_a_frozen_backbone(dataset: Path, tmp_path: Path) -> None:
     """--cache-features is refused if the backbone is never frozen."""
     with pytest.raises(UsageError, match="--train-from head, or --frozen-epochs"):

@@ -15,17 +15,18 @@ from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.checksum import file_sha256
 from alti2v.storage.directory import missing_file
 from alti2v.storage.publish import publish_json, read_json
+from alti2v.storage.tar import BLOCK
 
 _SHA_SHOWN = 12  # digits of a SHA-256 that a message shows
 
 
 def check_shards(dataset: Path, shards: Sequence[Shard]) -> None:
-    """Check that every shard and its table exist, and that the shard has the size in the manifest.
+    """Check that each shard and its table exist, and that its size fits the manifest.
 
     The shards of a dataset behind a URL are skipped: `shard_cache.open_dataset` has checked them.
 
     Raises:
-        DamagedError: A file is missing or has another size; the message names it.
+        DamagedError: A file is missing, or has another size or too few bytes; the message names it.
     """
     if is_cache(dataset):
         return
@@ -38,6 +39,10 @@ def check_shards(dataset: Path, shards: Sequence[Shard]) -> None:
         if size != shard.bytes:
             raise DamagedError(
                 f"{data} has {size} bytes instead of {shard.bytes}: run `alti2v verify {dataset} --repair`"
+            )
+        if shard.samples * 2 * BLOCK > size:  # a picture has a header and at least one block
+            raise DamagedError(
+                f"{data} is too small for {shard.samples} samples: run `alti2v verify {dataset} --repair`"
             )
 
 
