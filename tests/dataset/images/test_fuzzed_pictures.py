@@ -118,7 +118,8 @@ def hostile_posts(count: int) -> Iterator[TinyPost]:
     contents = originals()
     for number in range(count):
         tags = ["1girl", *rng.sample(HOSTILE_TAGS, 3)]
-        yield TinyPost(id=1000 + number, content=mutated(rng, contents), tags=tags)
+        content = mutated(rng, contents) or b"\0"  # a crawl stores no file without bytes
+        yield TinyPost(id=1000 + number, content=content, tags=tags)
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
