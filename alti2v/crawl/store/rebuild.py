@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from alti2v.crawl.store.ledger import Ledger
+from alti2v.crawl.store.ledger import NUMBERS, Ledger
 from alti2v.crawl.store.ledger.outcomes import Outcome
 from alti2v.crawl.store.ledger.tars import TarState
 from alti2v.crawl.store.linked import linked_tars
@@ -61,8 +61,8 @@ def rebuild_ledger(store: Path) -> None:
     publish(store / LEDGER_FILE, write)
 
 
-# Numbers that are never negative, and of which no decision depends: an odd ledger may have been exported.
-_COUNTS = ("width", "height", "attempts", "http_status", "stored_width", "stored_height")
+# An odd ledger may have been exported. What a wrong `tar` means is decided by `PostTable.without_tar`.
+_COUNTS = [name for name in NUMBERS if name != "tar"]
 
 
 def _fill(store: Path, path: Path) -> None:

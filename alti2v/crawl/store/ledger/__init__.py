@@ -24,14 +24,15 @@ from alti2v.storage.columns import POSTS
 from alti2v.storage.directory import missing_file
 from alti2v.storage.layout import ID_END, LEDGER_FILE, MOST_MEMBER_BYTES
 
-_NUMBERS = [column.name for column in POSTS.columns if column.type == "int32"]
+# Columns of posts that are never negative.
+NUMBERS = [column.name for column in POSTS.columns if column.type == "int32"]
 _STATUSES = tuple(map(str, Status))
 _ODD_POST = (
     f"SELECT 1 FROM posts WHERE id NOT BETWEEN 0 AND {ID_END - 1}"  # noqa: S608 - constants of the program
     f" OR seq NOT BETWEEN 0 AND {ID_END - 1} OR status NOT IN {_STATUSES!r}"
     " OR (status='stored' AND coalesce(min(tar, offset, size - 1, (stored_md5 IS NOT NULL) - 1), -1) < 0)"
     f" OR size > {MOST_MEMBER_BYTES}"
-    f" OR {' OR '.join(f'{name} NOT BETWEEN 0 AND {(1 << 31) - 1}' for name in _NUMBERS)}"
+    f" OR {' OR '.join(f'{name} NOT BETWEEN 0 AND {(1 << 31) - 1}' for name in NUMBERS)}"
 )
 _ODD = (
     _ODD_POST,

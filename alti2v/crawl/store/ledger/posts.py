@@ -80,11 +80,11 @@ class PostTable:
             else:
                 new[post.id] = post, reason
         self._insert(list(new.values()))
-        for post, reason in again:
-            if post.id not in known:  # twice on this page
-                first, first_reason = new[post.id]
-                known[post.id] = _Known(first, _status_of(first_reason), first_reason)
-            with self._database.believed():
+        with self._database.believed():
+            for post, reason in again:
+                if post.id not in known:  # twice on this page
+                    first, first_reason = new[post.id]
+                    known[post.id] = _Known(first, _status_of(first_reason), first_reason)
                 known[post.id] = self._update(known[post.id], post, reason, seen_at)
         return len(new)
 
