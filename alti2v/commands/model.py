@@ -78,7 +78,7 @@ if TYPE_CHECKING:
 @click.option(
     "--loss",
     type=click.Choice(list(map(str, Loss))),
-    help="Loss: cross-entropy, summed or averaged over the tags, or asymmetric loss, for missing labels. "
+    help="Loss: cross-entropy, summed or averaged over the tags, or asymmetric: less weight on easy negatives. "
     "Default: the recipe's.",
 )
 @click.option(
