@@ -87,7 +87,7 @@ class Head(StrEnum):
     """Layers between the backbone's last block and the tags."""
 
     POOLED = "pooled"  # global average pooling, then a dense feature layer
-    STATISTICS = "statistics"  # means and deviations of the last three blocks of a VGG, each normalised
+    LEVELS = "levels"  # the same of the last three blocks of a VGG, each normalised
     FLATTENED = (
         "flattened"  # every position has its own weights: the original's, nine tenths of all its parameters
     )
@@ -207,9 +207,9 @@ SEED = Recipe(
 )
 
 MODERN = Recipe(
-    head=Head.STATISTICS,  # a frozen head gains .08 by it (the idea: Evci et al. 2022, arXiv:2201.03529)
+    head=Head.LEVELS,  # a frozen head gains .07 by it (the idea: Evci et al. 2022, arXiv:2201.03529)
     features=4096,  # the length of illustration2vec's vectors; with 1,024 a frozen head has .010 less mAP
-    dropout=0.0,  # 2,560 pooled numbers overfit less than 25,088 flattened ones; .5 gains nothing (.823, .826)
+    dropout=0.0,  # 1,280 pooled numbers overfit less than 25,088 flattened ones; .5 gains nothing (.823, .826)
     train_from="block1_conv1",  # a frozen trunk is a smoke test: .438 -> .569 macro-F1 (Kagami-24k study)
     loss=Loss.SUMMED,  # winner of the loss sweep of SW-CV-ModelZoo, asymmetric_loss_sweep.csv
     prior_bias=True,  # otherwise the first epoch only learns that all tags are rare

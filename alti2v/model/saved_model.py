@@ -16,7 +16,7 @@ from typing import Any
 
 from alti2v.errors import DamagedError, UsageError, first_line
 from alti2v.model.network.backbones import application
-from alti2v.model.network.build import BLOCKS, Architecture, build_network
+from alti2v.model.network.build import LEVELS, Architecture, build_network
 from alti2v.model.network.weights_file import weight_shapes
 from alti2v.model.recipes import Head
 from alti2v.model.trained_on import located, recorded
@@ -231,7 +231,7 @@ def _check(architecture: Architecture, tags: Sequence[Tag], folder: Path) -> Non
         not 1 <= architecture.size <= _MOST_SIDE_PX
         or architecture.features < 1
         or not 0 <= architecture.dropout < 1
-        or (architecture.head is Head.STATISTICS and architecture.backbone not in BLOCKS)
+        or (architecture.head is Head.LEVELS and architecture.backbone not in LEVELS)
     ):
         raise ValueError(f"an architecture that this program does not build: {architecture}")
     if len(tags) != architecture.tags:

@@ -8,7 +8,7 @@ from pathlib import Path
 from alti2v.dataset.manifest import Manifest
 from alti2v.errors import DamagedError, UsageError
 from alti2v.model.budget import BudgetPlan, Samples
-from alti2v.model.network.build import BLOCKS
+from alti2v.model.network.build import LEVELS
 from alti2v.model.network.cut import is_cut
 from alti2v.model.network.precision import choose_precision
 from alti2v.model.options.training import TrainConfig
@@ -78,7 +78,7 @@ def _resolve_recipe(config: TrainConfig, begun: RunSettings | None) -> Recipe:
         recipe = replace(recipe, **given)
     except ValueError as exc:
         raise UsageError(f"{exc}: give another value") from exc
-    if recipe.head is Head.STATISTICS and recipe.backbone not in BLOCKS:
+    if recipe.head is Head.LEVELS and recipe.backbone not in LEVELS:
         return replace(recipe, head=Head.POOLED)
     return recipe
 

@@ -29,14 +29,11 @@ _LEAST_DEVIATION = 1e-6
 _SUGGESTIONS = 3  # layers named when there is none of the given name
 # More than the kernels and dropouts of any network of keras.applications.
 _SEEDS = 4096
-# Name of the layer whose output the feature layer takes, unless the head is flattened.
+# Name of the layer whose output the feature layer takes, unless the head is flattened. With several levels,
+# the level of a layer x has the layers POOL_x and NORMALISE_x.
 POOL, NORMALISE = "pool", "normalise"
-# Layers whose outputs `Head.STATISTICS` pools. The means of a layer x come from the layer POOL_x, its standard
-# deviations from DEVIATION_x, and both, each normalised, from STATISTICS_x.
-BLOCKS = dict.fromkeys(PLAIN, ("block3_pool", "block4_pool", "block5_pool"))
-DEVIATION, STATISTICS = "deviation", "statistics"
-# Added to variances: the square root has no slope at 0, the variance of a channel that is off everywhere.
-DEVIATION_EPSILON = 1e-6
+# Layers that `Head.LEVELS` pools.
+LEVELS = dict.fromkeys(PLAIN, ("block3_pool", "block4_pool", "block5_pool"))
 # VGG16 halves the side five times.
 MIN_SIZE = 32
 
@@ -109,8 +106,8 @@ def _build(architecture: Architecture, seed: int) -> Network:
     def he_normal() -> Any:  # noqa: ANN401 - a Keras initialiser
         return keras.initializers.HeNormal(seed=next(seeds))
 
-    if architecture.head is Head.STATISTICS:
-        x = _pooled_statistics(trunk, architecture)
+    if architecture.head is Head.LEVELS:
+        x = _pooled_levels(trunk, architecture)
     elif architecture.head is Head.POOLED:
         x = keras.layers.GlobalAveragePooling2D(name=POOL)(x)
     else:
@@ -134,34 +131,17 @@ def _build(architecture: Architecture, seed: int) -> Network:
     )
 
 
-def _pooled_statistics(trunk: Any, architecture: Architecture) -> Any:  # noqa: ANN401 - keras.Model -> KerasTensor
-    """Compute mean and standard deviation of every channel of the last three blocks: (B, 2560).
+def _pooled_levels(trunk: Any, architecture: Architecture) -> Any:  # noqa: ANN401 - keras.Model -> KerasTensor
+    """Average the outputs of the last three blocks over all positions, and normalise each: (B, 1280).
 
-    Statistics pooling (Snyder et al. 2018, "X-vectors: Robust DNN Embeddings for Speaker Recognition"). Means
-    and deviations of a block are normalised over its channels, without scale and offset, because the feature
-    layer behind has its own.
+    Without scale and offset, because the feature layer behind has its own.
     """
     layers = backend.keras.layers
-    blocks = []
-    for name in BLOCKS[architecture.backbone]:
-        maps = trunk.get_layer(name).output
-        means = layers.GlobalAveragePooling2D(name=f"{POOL}_{name}")(maps)
-        # In float32, because the variance is a small difference; from layers that `onnx.backbone` can write.
-        centred = layers.Subtract(dtype="float32")(
-            [maps, layers.GlobalAveragePooling2D(keepdims=True, dtype="float32")(maps)]
-        )
-        squares = layers.Multiply(dtype="float32")([centred, centred])
-        variances = layers.GlobalAveragePooling2D(dtype="float32")(squares)
-        variances = layers.Rescaling(1.0, offset=DEVIATION_EPSILON, dtype="float32")(variances)
-        deviations = layers.Activation(backend.keras.ops.sqrt, dtype="float32", name=f"{DEVIATION}_{name}")(
-            variances
-        )
-        normalised = [
-            layers.LayerNormalization(center=False, scale=False, name=f"{NORMALISE}_{kind}_{name}")(numbers)
-            for kind, numbers in ((POOL, means), (DEVIATION, deviations))
-        ]
-        blocks.append(layers.Concatenate(name=f"{STATISTICS}_{name}")(normalised))
-    return layers.Concatenate(name=POOL)(blocks)
+    levels = []
+    for name in LEVELS[architecture.backbone]:
+        pooled = layers.GlobalAveragePooling2D(name=f"{POOL}_{name}")(trunk.get_layer(name).output)
+        levels.append(layers.LayerNormalization(center=False, scale=False, name=f"{NORMALISE}_{name}")(pooled))
+    return layers.Concatenate(name=POOL)(levels)
 
 
 def _trunk(architecture: Architecture, images: Any) -> Any:  # noqa: ANN401 - KerasTensor -> keras.Model

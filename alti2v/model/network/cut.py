@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from alti2v.model import backend
-from alti2v.model.network.build import BLOCKS, POOL, STATISTICS, Network
+from alti2v.model.network.build import LEVELS, NORMALISE, POOL, Network
 from alti2v.model.recipes import HEAD_ONLY, Head
 
 
@@ -20,7 +20,7 @@ class CutNetwork:
 
     Attributes:
         trunk: Frozen part (keras.Model), pictures -> (B, N) numbers: the feature map at the cut, flattened, and
-            the statistics that were pooled before it; behind the backbone, the input of the feature layer.
+            the levels that were pooled before it; behind the backbone, the input of the feature layer.
         head: Part that learns (keras.Model), these numbers -> logits, over the network's own layers.
     """
 
@@ -48,10 +48,10 @@ def _border(network: Network, first: str) -> list[Any]:  # KerasTensors
         return [network.logits.get_layer(name).output]
     layers = [layer.name for layer in network.trunk.layers]
     maps = network.trunk.get_layer(first).input
-    pooled = BLOCKS[network.architecture.backbone] if network.architecture.head is Head.STATISTICS else ()
-    # The statistics of the last map are computed from the map.
+    pooled = LEVELS[network.architecture.backbone] if network.architecture.head is Head.LEVELS else ()
+    # The level of the last map is computed from the map.
     before = [name for name in pooled if layers.index(name) < layers.index(first) - 1]
-    return [maps, *(network.logits.get_layer(f"{STATISTICS}_{name}").output for name in before)]
+    return [maps, *(network.logits.get_layer(f"{NORMALISE}_{name}").output for name in before)]
 
 
 def _flat(tensors: Sequence[Any]) -> Any:  # noqa: ANN401 - KerasTensors -> KerasTensor (B, N)

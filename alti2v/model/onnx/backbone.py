@@ -299,7 +299,7 @@ def _activated(activation: Any, context: LayerContext, x: str) -> str:  # noqa: 
     nodes = context.nodes
     if name == "linear":
         return x
-    if name in ("relu", "sigmoid", "sqrt"):
+    if name in ("relu", "sigmoid"):
         return nodes.add(name.capitalize(), x)
     if name == "silu":
         return nodes.add("Mul", x, nodes.add("Sigmoid", x))
@@ -332,6 +332,5 @@ _LAYERS: Mapping[str, _LayerWriter] = {
     "Rescaling": _rescaled,
     "Reshape": _reshaped,
     "StochasticDepth": _unchanged,
-    "Subtract": _combined("Sub"),
     "ZeroPadding2D": _zero_padded,
 }

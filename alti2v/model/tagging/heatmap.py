@@ -1,21 +1,17 @@
 """Heat maps: the contribution of each place of a picture to a tag's log-odds.
 
-The network averages its feature maps over the places (global average pooling), of some it takes the standard
-deviations as well; it normalises these statistics if there are several, then applies the feature layer, ReLU,
-and the layer of the tags. For one picture the logit is therefore a weighted sum over places, which is computed
-exactly: Zhou et al. 2016, "Learning Deep Features for Discriminative Localization" (class activation mapping),
-with the weights of the active units of the feature layer, and with the picture's own normalisation. A place's
-share in a standard deviation is its activation times the derivative by it. These shares add up to the
-deviation, because it grows in proportion to the activations (Euler's theorem on homogeneous functions).
-
-For a model of an unknown graph, parts of the picture are covered one by one, and the contribution of a part is
-the fall of the log-odds (Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks",
-section 4.2): 64 predictions.
+The network averages its last feature maps over the places (global average pooling), normalises each average if
+there are several, then applies the feature layer, ReLU, and the layer of the tags. For one picture the logit is
+therefore a weighted sum over places, which is computed exactly: Zhou et al. 2016, "Learning Deep Features for
+Discriminative Localization" (class activation mapping), with the weights of the active units of the feature
+layer, and with the picture's own means and deviations of the averages. For a model of an unknown graph,
+parts of the picture are covered one by one, and the contribution of a part is the fall of the log-odds (Zeiler
+and Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4.2): 64 predictions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -26,7 +22,7 @@ import numpy.typing as npt
 
 from alti2v.errors import UsageError
 from alti2v.model.arrays import Float32Array, Uint8Array
-from alti2v.model.network.build import DEVIATION_EPSILON, NORMALISE, POOL
+from alti2v.model.network.build import NORMALISE, POOL
 from alti2v.model.onnx import runtime
 from alti2v.model.taggers.description import ModelInput
 from alti2v.model.taggers.session import Forward, fed
@@ -55,19 +51,6 @@ class HeatMap:
     method: Method
 
 
-@dataclass(frozen=True, slots=True)
-class PooledMap:
-    """A statistic that the head sees of the channels of a feature map.
-
-    Attributes:
-        index: Number of the map in `GapHead.positions`.
-        is_deviation: True for the standard deviations over the places, False for the means.
-    """
-
-    index: int
-    is_deviation: bool = False
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GapHead:
     """Layers after the global average pooling.
@@ -75,15 +58,13 @@ class GapHead:
     Attributes:
         positions: Function from (S, S, 3) uint8 RGB to the feature maps that are pooled, the largest first:
             (H, W, C) float32 each.
-        statistics: Statistics in the order in which the feature layer takes them.
-        epsilon: Number that is added to the variance when statistics are normalised; None if they are not.
-        features_kernel: (C, F) weights of the feature layer, for the channels of all statistics.
+        epsilon: Number that is added to the variance when averages are normalised; None if they are not.
+        features_kernel: (C, F) weights of the feature layer, for the channels of all maps.
         features_bias: (F,) biases of the feature layer.
         logits_kernel: (F, T) weights of the last layer.
     """
 
     positions: Callable[[Uint8Array], Sequence[Float32Array]]
-    statistics: Sequence[PooledMap] = (PooledMap(0),)
     epsilon: float | None = None
     features_kernel: Float32Array
     features_bias: Float32Array
@@ -117,30 +98,18 @@ def heat_map(
 def class_activation(head: GapHead, picture: Uint8Array, output: int) -> Float32Array:
     """Return each place's share, (H, W): their mean plus the biases of active units is the tag's logit."""
     maps = head.positions(picture)
-    shares = [
-        _shares_of_deviations(maps[one.index]) if one.is_deviation else maps[one.index]
-        for one in head.statistics
-    ]  # (H, W, C) each; their means over the places are the statistics
-    values = [one.mean(axis=(0, 1)) for one in shares]
-    scales = [1.0 if head.epsilon is None else 1 / np.sqrt(one.var() + head.epsilon) for one in values]
+    averages = [one.mean(axis=(0, 1)) for one in maps]  # (C,) each
+    scales = [1.0 if head.epsilon is None else 1 / np.sqrt(one.var() + head.epsilon) for one in averages]
     if head.epsilon is not None:
-        values = [(one - one.mean()) * scale for one, scale in zip(values, scales, strict=True)]
-    active = np.concatenate(values) @ head.features_kernel + head.features_bias > 0
+        averages = [(one - one.mean()) * scale for one, scale in zip(averages, scales, strict=True)]
+    active = np.concatenate(averages) @ head.features_kernel + head.features_bias > 0
     channels = head.features_kernel @ np.where(active, head.logits_kernel[:, output], 0)
     parts = np.zeros(maps[0].shape[:2], np.float32)
-    ends = np.cumsum([len(one) for one in values])
-    for one, scale, weights in zip(shares, scales, np.split(channels, ends[:-1]), strict=True):
+    ends = np.cumsum([len(one) for one in averages])
+    for one, scale, weights in zip(maps, scales, np.split(channels, ends[:-1]), strict=True):
         centred = weights if head.epsilon is None else weights - weights.mean()
         parts += _enlarged((one @ (centred * scale)).astype(np.float32), parts.shape)
     return parts
-
-
-def _shares_of_deviations(maps: Float32Array) -> Float32Array:
-    """Share of each place in the standard deviation of each channel: (H, W, C), whose mean is the deviation."""
-    means = maps.mean(axis=(0, 1))
-    deviations = np.sqrt(maps.var(axis=(0, 1)) + DEVIATION_EPSILON)
-    shares: Float32Array = (maps * (maps - means) + DEVIATION_EPSILON) / deviations
-    return shares
 
 
 def _enlarged(parts: Float32Array, shape: tuple[int, ...]) -> Float32Array:
@@ -188,8 +157,11 @@ def keras_head(network: Any) -> GapHead | None:  # noqa: ANN401 - keras.Model
     layers = {layer.name: layer for layer in network.layers}
     if POOL not in layers:
         return None
-    pooling = [layer for name, layer in layers.items() if name.startswith(f"{POOL}_")]
-    trunk = backend.keras.Model(network.input, [layer.input for layer in pooling or [layers[POOL]]])
+    pooling = [layers[POOL]]
+    normalisations = [layer for name, layer in layers.items() if name.startswith(f"{NORMALISE}_")]
+    if normalisations:
+        pooling = [layer for name, layer in layers.items() if name.startswith(f"{POOL}_")]
+    trunk = backend.keras.Model(network.input, [layer.input for layer in pooling])
 
     def positions(picture: Uint8Array) -> list[Float32Array]:
         found = trunk.predict_on_batch(picture[None])  # Keras returns the only output of a model without a list
@@ -197,9 +169,7 @@ def keras_head(network: Any) -> GapHead | None:  # noqa: ANN401 - keras.Model
 
     return GapHead(
         positions=positions,
-        statistics=[PooledMap(index, kind) for index in range(len(pooling)) for kind in (False, True)]
-        or [PooledMap(0)],
-        epsilon=next((one.epsilon for name, one in layers.items() if name.startswith(f"{NORMALISE}_")), None),
+        epsilon=normalisations[0].epsilon if normalisations else None,
         features_kernel=np.asarray(layers["features"].kernel, np.float32),
         features_bias=np.asarray(layers["features"].bias, np.float32),
         logits_kernel=np.asarray(layers["logits"].kernel, np.float32),
@@ -221,10 +191,9 @@ def onnx_head(file: Path, takes: ModelInput) -> GapHead | None:
     names = ("features/kernel", "features/bias", "logits/kernel")
     if model.producer_name != "alti2v" or not numbers.keys() >= set(names):
         return None
-    pooled = _pooled_maps(model.graph)
-    if not pooled:
+    places = _pooled_maps(model.graph)
+    if not places:
         return None
-    places = list(dict.fromkeys(name for name, _ in pooled))
     if any(numbers[name].data_location == onnx.TensorProto.EXTERNAL for name in names):
         return None  # the writer keeps all numbers in the file
     units = numbers["features/bias"].dims
@@ -236,7 +205,7 @@ def onnx_head(file: Path, takes: ModelInput) -> GapHead | None:
         onnx.numpy_helper.to_array(numbers[name]).astype(np.float32) for name in names
     )
     epsilons = [onnx.numpy_helper.to_array(numbers[name]) for name in numbers if name.endswith("/epsilon")]
-    if len(pooled) > 1 and not epsilons:
+    if len(places) > 1 and not epsilons:
         return None
     del model.graph.output[:]
     for place in places:
@@ -249,46 +218,28 @@ def onnx_head(file: Path, takes: ModelInput) -> GapHead | None:
 
     return GapHead(
         positions=positions,
-        statistics=[PooledMap(places.index(name), is_deviation) for name, is_deviation in pooled],
-        epsilon=epsilons[0].item() if len(pooled) > 1 else None,
+        epsilon=epsilons[0].item() if len(places) > 1 else None,
         features_kernel=features_kernel,
         features_bias=features_bias,
         logits_kernel=logits_kernel,
     )
 
 
-def _pooled_maps(graph: Any) -> list[tuple[str, bool]]:  # noqa: ANN401 - onnx.GraphProto
-    """Return the maps that the head pools, and whether as deviations; none if a graph's head does not pool."""
+def _pooled_maps(graph: Any) -> list[str]:  # noqa: ANN401 - onnx.GraphProto
+    """Return the maps that the head pools, of a graph of our writer; none if its head does not pool."""
     made_by = {name: node for node in graph.node for name in node.output}
     flatten = [node for node in graph.node if node.op_type == "Flatten"]
     if len(flatten) != 1:
         return []
-    blocks = _joined(flatten[0].input[0], made_by)
-    found = [_pooled_map(name, made_by) for block in blocks for name in _joined(block, made_by)]
-    return [one for one in found if one is not None] if None not in found else []
-
-
-def _joined(name: str, made_by: Mapping[str, Any]) -> list[str]:
-    """Return the parts of a concatenation, or the name itself."""
-    node = made_by.get(name)
-    return [name] if node is None or node.op_type != "Concat" else list(node.input)
-
-
-def _pooled_map(name: str, made_by: Mapping[str, Any]) -> tuple[str, bool] | None:
-    """Return the map from which a statistic is computed, and whether it is the deviation."""
-    node = made_by.get(name)
-    while node is not None and node.op_type in (
-        "Div",
-        "Sub",
-        "Sqrt",
-        "Add",
-        "Mul",
-    ):  # normalisation, square root
-        node = made_by.get(node.input[0])
-    if node is None or node.op_type != "GlobalAveragePool":
-        return None
-    squares = made_by.get(node.input[0])
-    if squares is None or squares.op_type != "Mul" or squares.input[0] != squares.input[1]:
-        return str(node.input[0]), False
-    centred = made_by.get(squares.input[0])
-    return (str(centred.input[0]), True) if centred is not None and centred.op_type == "Sub" else None
+    last = made_by.get(flatten[0].input[0])
+    if last is None:
+        return []
+    maps = []
+    for name in last.input if last.op_type == "Concat" else flatten[0].input:
+        node = made_by.get(name)
+        while node is not None and node.op_type in ("Div", "Sub"):  # the normalisation
+            node = made_by.get(node.input[0])
+        if node is None or node.op_type != "GlobalAveragePool":
+            return []
+        maps.append(str(node.input[0]))
+    return maps

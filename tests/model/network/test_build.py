@@ -90,20 +90,19 @@ def test_trunk_is_vgg16_with_its_own_preprocessing(network: Any, weights_file: A
     np.testing.assert_allclose(trunk.predict_on_batch(images), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_statistics_are_the_normalised_means_and_deviations_of_three_blocks(weights_file: Any) -> None:
-    """The feature layer sees means and deviations of the last three blocks, each with mean 0 and variance 1."""
-    network = build_network(architecture(head=Head.STATISTICS, size=64))
+def test_levels_are_the_normalised_averages_of_three_blocks(weights_file: Any) -> None:
+    """The feature layer sees the last three blocks, each pooled, with mean 0 and variance 1."""
+    network = build_network(architecture(head=Head.LEVELS))
     load_trunk(network, str(weights_file))
     keras = backend.keras
     reference = keras.applications.VGG16(include_top=False, weights=str(weights_file))
     blocks = keras.Model(reference.input, [reference.get_layer(f"block{n}_pool").output for n in (3, 4, 5)])
-    images = pictures(size=64)
+    images = pictures()
     expected = []
     for maps in blocks.predict_on_batch(keras.applications.vgg16.preprocess_input(images.astype(np.float32))):
-        deviations = np.sqrt(np.asarray(maps).var(axis=(1, 2)) + 1e-6)
-        for pooled in (np.asarray(maps).mean(axis=(1, 2)), deviations):
-            centred = pooled - pooled.mean(axis=1, keepdims=True)
-            expected.append(centred / np.sqrt(pooled.var(axis=1, keepdims=True) + 1e-3))
+        pooled = np.asarray(maps).mean(axis=(1, 2))
+        centred = pooled - pooled.mean(axis=1, keepdims=True)
+        expected.append(centred / np.sqrt(pooled.var(axis=1, keepdims=True) + 1e-3))
 
     found = keras.Model(network.logits.input, network.logits.get_layer("pool").output).predict_on_batch(images)
 
@@ -234,7 +233,7 @@ def test_foreign_weights_do_not_fit(network: Any, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("head", [Head.POOLED, Head.STATISTICS])
+@pytest.mark.parametrize("head", [Head.POOLED, Head.LEVELS])
 def test_a_standardised_start_gives_every_channel_mean_0_and_variance_1(head: Head) -> None:
     """The input of each ReLU has mean 0 and variance 1 on the pictures used to standardise it."""
     rng = np.random.default_rng(5)

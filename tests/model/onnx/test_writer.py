@@ -91,7 +91,7 @@ def test_parity(bundle: Any, format_: Any) -> None:
 
 
 @pytest.mark.tf
-@pytest.mark.parametrize("head", [Head.FLATTENED, Head.STATISTICS])
+@pytest.mark.parametrize("head", [Head.FLATTENED, Head.LEVELS])
 def test_parity_with_other_heads_and_an_odd_size(head: Head) -> None:
     """Flattened features of 2 x 2 positions with batch normalisation, and two pooled blocks; a size that does
     not divide 448.

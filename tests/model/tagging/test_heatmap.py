@@ -21,7 +21,7 @@ from tests.model.helpers.tiny_wd import TAGS, write_wd_folder
 SIZE = 64  # two places along a side
 
 
-@pytest.fixture(scope="module", params=[Head.POOLED, Head.STATISTICS])
+@pytest.fixture(scope="module", params=[Head.POOLED, Head.LEVELS])
 def run(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Any:
     return write_run(tmp_path_factory.mktemp("heat"), size=SIZE, head=request.param)
 

@@ -4,7 +4,7 @@ The averages, deviations and maxima of the outputs of VGG16's five blocks over a
 then a head as in `training.frozen_head` is trained on each combination. The head is the recipe's: 20 epochs in
 batches of 128 at 1e-3. Figures are of the test split; mAP is over the tags with at least 10 pictures there:
 
-    python benchmarks/pooling.py DATASET WEIGHTS [--seeds 1]
+    python benchmarks/levels.py DATASET WEIGHTS [--seeds 1]
 """
 
 from __future__ import annotations
