@@ -1,4 +1,4 @@
-"""Names for numpy arrays by element type; docstrings give the shapes."""
+"""Names for numpy arrays by element type, whose shapes the docstrings give; the sigmoid."""
 
 from __future__ import annotations
 
@@ -10,3 +10,8 @@ Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
 Uint8Array = npt.NDArray[np.uint8]
+
+
+def sigmoid(logits: Float32Array) -> Float32Array:
+    """Compute probabilities of logits of any size, in their shape."""
+    return np.exp(-np.logaddexp(np.float32(0), -logits))

@@ -224,7 +224,7 @@ def _stored_step_s(rates: Rates, share: float) -> float:
 
 
 def _stored_epoch_s(rates: Rates, samples: Samples, share: float) -> float:
-    return samples.train * _stored_step_s(rates, share) + rates.seconds(samples.validation, learning=None)
+    return samples.train * _stored_step_s(rates, share) + samples.validation * share / rates.forward
 
 
 def _epoch_s(rates: Rates, samples: Samples, share: float) -> float:

@@ -273,14 +273,12 @@ class _Request:
         if self.config.tensorboard:
             require_tensorboard()
         check_shards(self.config.dataset, (*self.manifest.split("train"), *self.manifest.split("validation")))
-        # With a budget for the head alone, a validation takes longer than several epochs on stored features.
-        is_short = self.config.budget is not None and recipe.train_from == HEAD_ONLY
         job = Job(
             run=self.config.run,
             settings=settings,
             manifest=self.manifest,
             tags=self.tags,
-            validate_every=recipe.epochs if is_short else self.config.validate_every,
+            validate_every=self.config.validate_every,
             patience=self.config.patience,
             checkpoint_s=self.config.checkpoint_s,
             keep=self.config.keep,

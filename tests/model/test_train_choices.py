@@ -5,6 +5,7 @@ On a narrow network; test_train_vgg16.py trains a whole one.
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import re
@@ -30,6 +31,7 @@ from alti2v.model.training.memory import container_memory
 from tests.model.helpers.tiny_dataset import COLOURS, square, write_dataset, write_squares
 
 pytestmark = [pytest.mark.tf, pytest.mark.usefixtures("narrow_vgg16")]
+VALIDATION = ("val_loss", "val_map", "val_micro_f1")  # columns of the log
 TINY = replace(
     MODERN,
     features=16,
@@ -256,7 +258,7 @@ def test_a_plan_measures_every_phase_separately(dataset: Path, tmp_path: Path) -
 
     validations = 12 * 1_000 * (0.2 + 0.1)
     assert pictures.seconds - validations == pytest.approx(16 * 1_000 * (0.2 + 0.1 + 0.02), abs=0.06)
-    assert features.seconds - validations == pytest.approx(16 * (0.2 + 0.1) + 16 * 1_000 * 0.02, abs=0.06)
+    assert features.seconds == pytest.approx((16 + 12) * (0.2 + 0.1) + 16 * 1_000 * 0.02, abs=0.06)
     assert phases.seconds - validations == pytest.approx(
         16 * 1_000 * (0.2 + 0.1) + 16 * (999 * 0.02 + 0.15), abs=0.06
     )
@@ -352,14 +354,37 @@ def test_tensorboard_gets_curves_and_pictures(run: Any) -> None:
 
 
 def test_cached_features_end_where_pictures_do(dataset: Path, tmp_path: Path, cached: Any) -> None:
-    """A head that is trained on stored features gets the same weights as on pictures."""
+    """A head on stored features gets the same weights and validation figures as on pictures."""
     run, lines = cached
-    train(config(dataset, tmp_path / "pictures", train_from="head", augmentation=NO_AUGMENTATION))
+    pictures = tmp_path / "pictures"
+    train(config(dataset, pictures, train_from="head", augmentation=NO_AUGMENTATION))
 
-    for ours, expected in zip(weights(run), weights(tmp_path / "pictures"), strict=True):
+    for ours, expected in zip(weights(run), weights(pictures), strict=True):
         np.testing.assert_allclose(ours, expected, atol=1e-5)
-    assert any(line.startswith("features of 16 pictures: ") for line in lines)
-    assert [path.suffix for path in (run / "features").iterdir()] == [".parquet"]
+    for ours, expected in zip(logged(run), logged(pictures), strict=True):
+        assert [float(ours[name]) for name in VALIDATION] == pytest.approx(
+            [float(expected[name]) for name in VALIDATION], rel=1e-4
+        )
+    assert any(line.startswith("features of 28 pictures: ") for line in lines)  # of both splits
+    assert [path.suffix for path in (run / "features").iterdir()] == [".parquet"] * 2
+
+
+def test_a_head_on_stored_features_is_validated_without_pictures(
+    dataset: Path, tmp_path: Path, cached: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the features are stored, no epoch passes a picture through the network."""
+    run = shutil.copytree(cached[0], tmp_path / "run")
+    for name in ("validation.evaluation_batches", "features.files.shard_pictures", "loop.training_batches"):
+        monkeypatch.setattr(f"alti2v.model.training.{name}", None)
+
+    report = train(cached_config(dataset, run, epochs=3))
+
+    assert report.validation_map is not None
+
+
+def logged(run: Path) -> list[dict[str, str]]:
+    """Rows of the training log."""
+    return list(csv.DictReader((run / "log.csv").read_text().splitlines()))
 
 
 @pytest.mark.parametrize("damage", ["none", "cut", "flipped"])
@@ -368,11 +393,11 @@ def test_damaged_features_are_repaired_or_named(
 ) -> None:
     """Stored features are reused; a truncated file is computed again; a corrupted one is named."""
     run, lines = shutil.copytree(cached[0], tmp_path / "run"), []
-    (file,) = (run / "features").iterdir()
+    (file,) = (run / "features").glob("train-*")
     content = bytearray(file.read_bytes())
     longer = cached_config(dataset, run, epochs=3)
     if damage == "flipped":
-        content[len(content) // 3] ^= 0xFF
+        content[len(content) // 6] ^= 0xFF
         file.write_bytes(content)
         with pytest.raises(DamagedError, match=re.escape(f"{file} is damaged")) as caught:
             train(longer)
@@ -382,7 +407,7 @@ def test_damaged_features_are_repaired_or_named(
         file.write_bytes(content[: len(content) // 2])
 
     assert train(longer, progress=lambda progress: lines.append(progress.milestone)).epochs == 3
-    is_there = any(line.startswith("features of 16 pictures are already stored") for line in lines)
+    is_there = any(line.startswith("features of 28 pictures are already stored") for line in lines)
     assert is_there == (damage == "none")
     assert file.read_bytes() == content
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alti2v.dataset.manifest import Manifest, Shard
 from alti2v.errors import DamagedError, first_line
-from alti2v.model.arrays import Float32Array, Uint8Array
+from alti2v.model.arrays import Float32Array, Uint8Array, sigmoid
 from alti2v.model.evaluation.histograms import Histograms, add_predictions, empty_histograms, pool
 from alti2v.model.evaluation.metrics import Scores, equal_precision_recall_threshold, score_tags, summarise
 from alti2v.model.evaluation.predict import CommonTags
@@ -57,9 +58,7 @@ class FrozenHead:
     def probabilities(self, pooled: Float32Array) -> Float32Array:
         """Compute the probabilities (B, T) float32 of pooled outputs of the backbone (B, C)."""
         features = np.maximum(pooled @ self.features_kernel + self.features_bias, 0)
-        logits = (features @ self.logits_kernel + self.logits_bias).clip(-80, 80)  # exp stays finite
-        answer: Float32Array = (1 / (1 + np.exp(-logits))).astype(np.float32)
-        return answer
+        return sigmoid(features @ self.logits_kernel + self.logits_bias)
 
 
 def write_frozen_head(run: Path, head: FrozenHead) -> None:
@@ -125,31 +124,40 @@ def score_frozen_head(
 
 def _count(run: Path, head: FrozenHead, shards: Sequence[Shard], common: CommonTags) -> Histograms:
     histograms = empty_histograms(len(common.tags))
+    channels, tags = len(head.features_kernel), len(head.logits_bias)
     for shard in shards:
-        for pooled, labels in _stored(run, head, shard):
-            predicted = head.probabilities(pooled)[:, common.outputs]
-            add_predictions(histograms, predicted, labels[:, common.labels])
+        file = run / FEATURES_DIR / f"{shard.name}.parquet"
+        try:
+            for pooled, labels in stored_features(file, rows=shard.samples, width=channels, tags=tags):
+                predicted = head.probabilities(pooled)[:, common.outputs]
+                add_predictions(histograms, predicted, labels[:, common.labels])
+        except DamagedError as exc:
+            raise DamagedError(
+                f"{exc}: remove {run / FROZEN_HEAD_FILE}, and evaluate again without the frozen head"
+            ) from exc
     return histograms
 
 
-def _stored(run: Path, head: FrozenHead, shard: Shard) -> Iterator[tuple[Float32Array, Uint8Array]]:
-    """Read the stored features (N, C) and the labels (N, T) of a shard, a part at a time."""
-    path = run / FEATURES_DIR / f"{shard.name}.parquet"
-    (channels, _), tags, rows = head.features_kernel.shape, len(head.logits_bias), 0
+def stored_features(
+    file: Path, *, rows: int, width: int | None = None, tags: int
+) -> Iterator[tuple[npt.NDArray[np.floating], Uint8Array]]:
+    """Read the stored features (N, C) and the labels (N, T) of a shard, a part at a time.
+
+    Raises:
+        DamagedError: The file is missing or damaged, or has another number of rows or of features.
+    """
+    read = 0
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            for part in file.iter_batches(_ROWS, columns=[FEATURES_COLUMN, "labels"]):
-                pooled = part.column(FEATURES_COLUMN).flatten().to_numpy().reshape(len(part), channels)
+        with pq.ParquetFile(file, page_checksum_verification=True) as stored:
+            for part in stored.iter_batches(_ROWS, columns=[FEATURES_COLUMN, "labels"]):
+                features = part.column(FEATURES_COLUMN).flatten().to_numpy().reshape(len(part), width or -1)
                 lists = part.column("labels")
                 counts = np.diff(lists.offsets.to_numpy())
                 labels = np.zeros((len(part), tags), np.uint8)
                 labels[np.repeat(np.arange(len(part)), counts), lists.flatten().to_numpy()] = 1
-                rows += len(part)
-                yield pooled, labels
-        if rows != shard.samples:
-            raise ValueError(f"{rows} rows, not {shard.samples}")
+                read += len(part)
+                yield features, labels
+        if read != rows:
+            raise ValueError(f"{read} rows, not {rows}")
     except (OSError, KeyError, IndexError, ValueError, pa.ArrowException) as exc:
-        raise DamagedError(
-            f"{path} is missing or damaged ({first_line(exc):.150}): remove {run / FROZEN_HEAD_FILE}, "
-            "and evaluate again without the frozen head"
-        ) from exc
+        raise DamagedError(f"{file} is missing or damaged ({first_line(exc):.150})") from exc

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from alti2v.errors import DamagedError
-from alti2v.model.arrays import Float32Array, Uint8Array
+from alti2v.model.arrays import Float32Array, Uint8Array, sigmoid
 from alti2v.model.onnx.check_folder import as_fed, open_session
 from alti2v.model.onnx.contract import Contract
 from alti2v.model.onnx.labels import Label
@@ -79,7 +79,7 @@ def client_parity(
         taken = np.stack([_required(framed_pixels(file, framing)) for file in part]).astype(np.float32)
         values = session.run(None, {name: as_fed(taken[..., ::-1] if contract.bgr else taken, contract)})
         found = values[contract.tags][:, places]
-        found = 1 / (1 + np.exp(-found)) if contract.logits else found
+        found = sigmoid(found) if contract.logits else found
         differences.append(np.abs(found - expected))
         sides.append((found >= threshold, expected >= threshold))
     all_differences: Float32Array = np.concatenate(differences)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import DamagedError, first_line
-from alti2v.model.arrays import Float32Array, Uint8Array
+from alti2v.model.arrays import Float32Array, Uint8Array, sigmoid
 from alti2v.model.onnx import runtime
 from alti2v.model.taggers.description import ModelDescription, ModelInput
 from alti2v.model.taggers.graph import Graph, GraphTensor
@@ -88,7 +88,7 @@ def forward_of(loaded: OnnxSession, description: ModelDescription, folder: Path)
         fault = _fault(description, len(images), probabilities, vectors)
         if fault:
             raise DamagedError(f"{folder}: {fault}")
-        return _sigmoid(probabilities) if gives.logits else probabilities, vectors[0] if vectors else None
+        return sigmoid(probabilities) if gives.logits else probabilities, vectors[0] if vectors else None
 
     return forward
 
@@ -166,10 +166,6 @@ def _reason(exc: Exception, file: Path) -> str:
     ):  # "[ONNXRuntimeError] : 1 : FAIL : Load model from ... failed: ..."
         line = line.split(" : ", 3)[-1]
     return line.replace(str(file), file.name)
-
-
-def _sigmoid(logits: Float32Array) -> Float32Array:
-    return np.exp(-np.logaddexp(np.float32(0), -logits))
 
 
 def _tensors(declared: Sequence[Any]) -> tuple[GraphTensor, ...]:

@@ -214,19 +214,22 @@ def estimate_training(job: Job, measurements: Measurements = MEASUREMENTS) -> Tr
     (images, changed_images, labels), input_rate = _measured_input(job, measurements)
     forward_rate = measurements.step_rate(cut(network).trunk.predict_on_batch, images)
     pictures, training_s = _head_start(job, network, images, labels, forward_rate, measurements)
-    validated = -(-job.recipe.epochs // job.validate_every) * job.manifest.samples("validation")
-    pictures, training_s = pictures + validated, training_s + validated / forward_rate
-    training_rate = 0.0
+    training_rate, validation_samples = 0.0, job.manifest.samples("validation")
     for phase in job.phases:
         compiled = prepare(job, network, phase)
-        inputs = changed_images
-        if compiled.is_cached:
+        inputs, in_epochs = changed_images, phase.epochs * job.train_samples
+        if compiled.is_cached:  # one pass over the pictures, for all epochs and validations
             trunk = cut(network, phase.train_from).trunk
-            training_s += job.train_samples / measurements.step_rate(trunk.predict_on_batch, images)
+            passed = job.train_samples + validation_samples
+            training_s += passed / measurements.step_rate(trunk.predict_on_batch, images)
             inputs = np.asarray(trunk.predict_on_batch(images))
+            pictures += passed
+        else:
+            validated = job.validations_of(phase) * validation_samples
+            training_s += validated / forward_rate
+            pictures += in_epochs + validated
         training_rate = measurements.step_rate(compiled.model.train_on_batch, inputs, labels)
-        training_s += phase.epochs * job.train_samples / training_rate
-        pictures += (1 if compiled.is_cached else phase.epochs) * job.train_samples
+        training_s += in_epochs / training_rate
     input_s = pictures / input_rate
     return TrainingEstimate(
         **_sizes(job, network),

@@ -53,7 +53,8 @@ def train_frozen_head(job: Job, network: Network, *, progress: ProgressHook) -> 
     splits = [split for split in SPLITS if job.manifest.samples(split)]
     maps = job.recipe.train_from if job.settings.cache_features else None
     if maps is not None:  # the features follow from them, with one pass over the pictures for both
-        compute_features(job, network, first=maps, progress=progress)
+        learned_from = [split for split in splits if split != "test"]
+        compute_features(job, network, first=maps, splits=learned_from, progress=progress)
     computed, _ = compute_features(job, network, maps=maps, splits=splits, progress=progress)
     model = cut(network).head
     epochs = head_epochs(job.train_samples)

@@ -221,3 +221,11 @@ class Job:
     def phase_of(self, epoch: int) -> int:
         """Index of the phase that an epoch belongs to."""
         return next(index for index, phase in enumerate(self.phases) if epoch < phase.end_epoch)
+
+    def is_validated(self, epoch: int) -> bool:
+        """Return whether a validation follows an epoch."""
+        return epoch + 1 == self.recipe.epochs or (epoch + 1) % self.validate_every == 0
+
+    def validations_of(self, phase: Phase) -> int:
+        """Return the number of validations in a phase."""
+        return sum(map(self.is_validated, range(phase.first_epoch, phase.end_epoch)))

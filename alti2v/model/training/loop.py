@@ -17,6 +17,7 @@ from alti2v.model.data.pipeline import Batch, evaluation_batches, ids_of_batch, 
 from alti2v.model.data.read_errors import reading_errors
 from alti2v.model.data.shards import ReadFailure
 from alti2v.model.network.build import Network
+from alti2v.model.recipes import HEAD_ONLY
 from alti2v.model.training.callbacks import EpochProgress, callbacks_of
 from alti2v.model.training.checkpoints import (
     Position,
@@ -141,7 +142,7 @@ class _Loop:
 
     def validate_start(self) -> None:
         """Validate the network before the first epoch, which may remain the best one."""
-        validation = validate(self._job, self._compiled.network)
+        validation = validate(self._job, self._compiled.network, stored=HEAD_ONLY)
         self._keep_if_best(-1, validation)
         if validation is not None and validation.mean_ap is not None:
             self._position.start = {
@@ -242,19 +243,20 @@ class _Loop:
         """Compute the features of every picture once, and report the time that this costs and saves."""
         job = self._job
         begun_s = self._clock()
+        splits = [split for split in ("train", "validation") if job.manifest.samples(split)]
         computed, size = compute_features(
-            job, self._compiled.network, first=self._train_from, progress=self._progress
+            job, self._compiled.network, first=self._train_from, splits=splits, progress=self._progress
         )
         passed_s = self._clock() - begun_s
         self._has_features.add(self._train_from)
-        line = f"features of {job.train_samples:,} pictures are already stored, {size / 1e6:,.1f} MB"
+        total = sum(job.manifest.samples(split) for split in splits)
+        line = f"features of {total:,} pictures are already stored, {size / 1e6:,.1f} MB"
         if computed:
             line = (
                 f"features of {computed:,} pictures: {passed_s:,.0f} s now, {size / 1e6:,.1f} MB in all; "
-                f"every epoch that uses them saves about {passed_s * job.train_samples / computed:,.0f} s"
+                f"every epoch that uses them saves about {passed_s * total / computed:,.0f} s"
             )
-        done = job.train_samples
-        self._progress(Progress(stage="features", done=done, total=done, unit="pictures", milestone=line))
+        self._progress(Progress(stage="features", done=total, total=total, unit="pictures", milestone=line))
 
     def _report_step(self) -> None:
         """Report progress inside an epoch."""
@@ -275,11 +277,9 @@ class _Loop:
     def _end_epoch(self, epoch: int) -> Validation | None:
         """Validate if it is due, keep the network if it is the best so far, and log the epoch."""
         job, position = self._job, self._position
-        is_last = epoch + 1 == job.recipe.epochs
-        is_validated = is_last or (epoch + 1) % job.validate_every == 0
         loss = position.loss_sum / job.train_samples
         with self._compiled.averaged():
-            validation = validate(job, self._compiled.network) if is_validated else None
+            validation = self._validate() if job.is_validated(epoch) else None
             self._keep_if_best(epoch, validation)
         self._tick()
         position.log.append(
@@ -341,7 +341,11 @@ class _Loop:
         has_best = position.best_map is not None and load_best(directory, variables)
         if not has_best and is_averaging:
             self._compiled.take_average()
-        return validate(job, network)
+        return self._validate()
+
+    def _validate(self) -> Validation | None:
+        stored = self._train_from if self._compiled.is_cached else None
+        return validate(self._job, self._compiled.network, stored=stored)
 
     def _is_patience_over(self) -> bool:
         return self._job.patience is not None and self._position.worse >= self._job.patience

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.model.data.pipeline import Batch, evaluation_batches
+from alti2v.errors import DamagedError
+from alti2v.model.arrays import Float32Array, Uint8Array, sigmoid
+from alti2v.model.data.pipeline import evaluation_batches
+from alti2v.model.evaluation.frozen_head import stored_features
 from alti2v.model.evaluation.histograms import Histograms, add_predictions, empty_histograms, pool
 from alti2v.model.evaluation.metrics import average_precisions, equal_precision_recall_threshold, micro_f1
 from alti2v.model.network.build import Network
+from alti2v.model.network.cut import cut
 from alti2v.model.recipes import Loss
+from alti2v.model.training.features.files import feature_file
 from alti2v.model.training.job import Job
 
 
@@ -35,24 +40,52 @@ class Validation:
     histograms: Histograms
 
 
-def validate(job: Job, network: Network) -> Validation | None:
-    """Evaluate the network on the validation split; None if the dataset has none."""
+def validate(job: Job, network: Network, *, stored: str | None = None) -> Validation | None:
+    """Evaluate the network on the validation split; None if the dataset has none.
+
+    Args:
+        job: The training.
+        network: Its network.
+        stored: Layer in front of which the network's output for this split is stored, or `HEAD_ONLY`; None to
+            read the pictures.
+
+    Raises:
+        DamagedError: A picture or a file of stored features is missing or damaged.
+    """
     if not job.manifest.samples("validation"):
         return None
-    batches = evaluation_batches(job.dataset, split="validation", batch_size=job.recipe.batch_size)
-    return score_network(network, batches, tags=len(job.tags), loss=job.recipe.loss)
+    predictions = _from_pictures(job, network) if stored is None else _from_features(job, network, stored)
+    return score_predictions(predictions, tags=len(job.tags), loss=job.recipe.loss)
 
 
-def score_network(network: Network, batches: Iterable[Batch], *, tags: int, loss: Loss) -> Validation:
-    """Evaluate the network on batches, at least one."""
+def _from_pictures(job: Job, network: Network) -> Iterator[tuple[Float32Array, Uint8Array]]:
+    for batch in evaluation_batches(job.dataset, split="validation", batch_size=job.recipe.batch_size):
+        predicted = np.asarray(network.tagger.predict_on_batch(batch.images)["probabilities"])
+        yield predicted[: batch.count], batch.labels[: batch.count]
+
+
+def _from_features(job: Job, network: Network, first: str) -> Iterator[tuple[Float32Array, Uint8Array]]:
+    model = cut(network, first).head
+    for shard in job.manifest.split("validation"):
+        file = feature_file(job, shard, first)
+        try:
+            for features, labels in stored_features(file, rows=shard.samples, tags=len(job.tags)):
+                logits = np.asarray(model.predict_on_batch(features), np.float32)
+                yield sigmoid(logits), labels
+        except DamagedError as exc:
+            raise DamagedError(f"{exc}: remove it, and run the same command again") from exc
+
+
+def score_predictions(
+    predictions: Iterable[tuple[Float32Array, Uint8Array]], *, tags: int, loss: Loss
+) -> Validation:
+    """Score predicted probabilities (B, T) with their labels (B, T), at least one batch."""
     histograms = empty_histograms(tags)
     loss_sum, count = 0.0, 0
-    for batch in batches:
-        predicted = np.asarray(network.tagger.predict_on_batch(batch.images)["probabilities"])[: batch.count]
-        labels = batch.labels[: batch.count]
+    for predicted, labels in predictions:
         add_predictions(histograms, predicted, labels)
         loss_sum += _cross_entropy(predicted, labels, loss)
-        count += batch.count
+        count += len(labels)
     precisions = average_precisions(histograms)[0]
     pooled = pool(histograms)
     threshold = equal_precision_recall_threshold(pooled)
