@@ -56,7 +56,7 @@ _NAMES_OF = {
         "UsageError",
         "VersionError",
     ),
-    "alti2v.model.comparison.compare": ("compare",),
+    "alti2v.model.compare": ("compare",),
     "alti2v.model.comparison.result": ("Comparison",),
     "alti2v.model.data.pipeline": ("training_batches",),
     "alti2v.model.evaluate": ("evaluate",),
@@ -119,7 +119,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from alti2v.errors import TerminatedError as TerminatedError
     from alti2v.errors import UsageError as UsageError
     from alti2v.errors import VersionError as VersionError
-    from alti2v.model.comparison.compare import compare as compare
+    from alti2v.model.compare import compare as compare
     from alti2v.model.comparison.result import Comparison as Comparison
     from alti2v.model.data.pipeline import training_batches as training_batches
     from alti2v.model.evaluate import evaluate as evaluate

@@ -30,7 +30,7 @@ from alti2v.model.network.build import Architecture, Network, build_network
 from alti2v.model.network.losses import loss_of
 from alti2v.model.options.choices import PRECISIONS
 from alti2v.model.recipes import MODERN, parse_augmentation
-from alti2v.model.training.memory import trains_on_cpu
+from alti2v.model.training.cost.memory import trains_on_cpu
 
 _STEPS = ("flip", "rotation=10", "shift=0.05", "crop=0.13", "kernels,crop=0.13", "cutout=0.1", "mixup=0.8")
 _ALL_STEPS = "flip,rotation=10,shift=0.05,crop=0.13,kernels,cutout=0.1,mixup=0.8"

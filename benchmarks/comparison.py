@@ -30,7 +30,7 @@ from alti2v.crawl.importing.config import ImportConfig
 from alti2v.crawl.importing.importer import import_pictures
 from alti2v.dataset.build import build_shards
 from alti2v.dataset.config import BuildConfig
-from alti2v.model.comparison.compare import compare
+from alti2v.model.compare import compare
 from alti2v.model.options.evaluation import CompareConfig
 from alti2v.model.tagging.tagger import load_tagger
 from alti2v.pictures.decoder_process import process_decoders

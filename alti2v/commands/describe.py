@@ -13,7 +13,7 @@ from alti2v.output import print_result
 
 if TYPE_CHECKING:
     from alti2v.model.describe import ModelReport, ThresholdSummary
-    from alti2v.model.taggers.description import ModelInput
+    from alti2v.model.loading.description import ModelInput
 
 
 @click.command("model")

@@ -27,7 +27,7 @@ from alti2v.storage.layout import SPLITS
 from alti2v.terminal.display import progress_display
 
 if TYPE_CHECKING:
-    from alti2v.model.training.estimate import TrainingEstimate
+    from alti2v.model.training.cost.estimate import TrainingEstimate
     from alti2v.report.comparison import ComparisonReport
     from alti2v.report.evaluation import EvaluationReport
 

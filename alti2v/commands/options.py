@@ -24,7 +24,7 @@ from alti2v.signals import ended_by_force
 from alti2v.storage.remote import is_url
 
 if TYPE_CHECKING:
-    from alti2v.model.taggers.hub import HubModel
+    from alti2v.model.loading.hub import HubModel
 
 _P = ParamSpec("_P")
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -80,7 +80,7 @@ def fetched_model(model: Path) -> Path:
         UsageError: There is no such model.
         RemoteError: The hub does not answer.
     """
-    from alti2v.model.taggers.hub import is_hub_name
+    from alti2v.model.loading.hub import is_hub_name
 
     return _fetched(model).path if is_hub_name(model) else model
 
@@ -92,7 +92,7 @@ def model_to_compute(model: Path, precision: str) -> Path:
         UsageError, RemoteError: See `fetched_model`.
         DamagedError: Its model.json is damaged.
     """
-    from alti2v.model.taggers.folder import recognised
+    from alti2v.model.loading.folder import recognised
 
     found = fetched_model(model)
     if precision != "auto" and recognised(found) is not None:
@@ -106,13 +106,13 @@ def pinned_model(model: Path) -> str:
     Raises:
         UsageError, RemoteError: See `fetched_model`.
     """
-    from alti2v.model.taggers.hub import is_hub_name
+    from alti2v.model.loading.hub import is_hub_name
 
     return _fetched(model).pinned if is_hub_name(model) else str(model)
 
 
 def _fetched(model: Path) -> HubModel:
-    from alti2v.model.taggers.hub import fetch_model
+    from alti2v.model.loading.hub import fetch_model
 
     found = fetch_model(str(model))
     tell(

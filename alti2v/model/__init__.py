@@ -1,1 +1,1 @@
-"""Dataset to tagger: the only package that imports TensorFlow and Keras."""
+"""Dataset to tagger: a module for each command, over its rooms. Only here are TensorFlow and Keras imported."""

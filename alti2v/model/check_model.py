@@ -6,17 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from alti2v.errors import DamagedError, DataError, UsageError
+from alti2v.model.loading.families.by_hand import read_by_hand
+from alti2v.model.loading.families.camie import read_camie
+from alti2v.model.loading.families.ml_danbooru import read_ml_danbooru
+from alti2v.model.loading.families.oppai_oracle import read_oppai_oracle
+from alti2v.model.loading.families.wd import E621_TABLE
+from alti2v.model.loading.folder import open_tagger, recognised, refused
+from alti2v.model.loading.recognition import RecognisedFolder
+from alti2v.model.loading.refusals import is_weights
+from alti2v.model.loading.trial import batch_difference, batch_note
 from alti2v.model.onnx.check_folder import Checked, check_folder
 from alti2v.model.onnx.contract import CONTRACTS, REPORT_FILE
-from alti2v.model.taggers.families.by_hand import read_by_hand
-from alti2v.model.taggers.families.camie import read_camie
-from alti2v.model.taggers.families.ml_danbooru import read_ml_danbooru
-from alti2v.model.taggers.families.oppai_oracle import read_oppai_oracle
-from alti2v.model.taggers.families.wd import E621_TABLE
-from alti2v.model.taggers.folder import open_tagger, recognised, refused
-from alti2v.model.taggers.recognition import RecognisedFolder
-from alti2v.model.taggers.refusals import is_weights
-from alti2v.model.taggers.trial import batch_difference, batch_note
 
 # Families without a contract here: no other program reads their form.
 _ONLY_USED = (read_by_hand, read_camie, read_oppai_oracle, read_ml_danbooru)

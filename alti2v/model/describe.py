@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from alti2v.model.evaluation.thresholds import BETAS
-from alti2v.model.taggers.description import ModelInput, ModelOutput
-from alti2v.model.taggers.fingerprint import model_hash
-from alti2v.model.taggers.trial import batch_difference, batch_note
+from alti2v.model.loading.description import ModelInput, ModelOutput
+from alti2v.model.loading.fingerprint import model_hash
+from alti2v.model.loading.trial import batch_difference, batch_note
 from alti2v.model.tagging.tagger import Tagger, load_tagger
 
 

@@ -33,10 +33,10 @@ from alti2v.model.evaluation.predict import (
 )
 from alti2v.model.evaluation.result import Evaluation, Thresholds
 from alti2v.model.evaluation.scoring import Predictions, fallback_thresholds, score, tune_thresholds
+from alti2v.model.loading.fingerprint import model_hash
 from alti2v.model.network.precision import choose_precision
 from alti2v.model.options.evaluation import EvalConfig
 from alti2v.model.saved_model import SavedModel, load_model
-from alti2v.model.taggers.fingerprint import model_hash
 from alti2v.model.trained_on import change_since
 from alti2v.numerals import counted
 from alti2v.records import ProgressHook, ignore_progress

@@ -15,6 +15,7 @@ from pathlib import Path
 import alti2v
 from alti2v.errors import DamagedError, UsageError
 from alti2v.model.evaluation.thresholds import TunedThresholds, read_thresholds, write_thresholds
+from alti2v.model.loading.fingerprint import model_hash
 from alti2v.model.onnx.check_folder import check_folder
 from alti2v.model.onnx.client_parity import ClientParity, client_parity
 from alti2v.model.onnx.contract import (
@@ -48,7 +49,6 @@ from alti2v.model.onnx.writer import arrange_outputs, head_weights, write_onnx
 from alti2v.model.options.choices import Format, Rule
 from alti2v.model.options.export import ExportConfig
 from alti2v.model.saved_model import SavedModel, load_model
-from alti2v.model.taggers.fingerprint import model_hash
 from alti2v.model.tagging.selection import DEFAULT_THRESHOLD
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Progress, ProgressHook, ignore_progress

@@ -1,6 +1,6 @@
 """Train a tagger on a dataset; calling it again resumes at the step where the training stopped.
 
-`train_settings` resolves the options, this module checks the files, and `training.loop` trains.
+`training.settings` resolves the options, this module checks the files, and `training.loop` trains.
 """
 
 from __future__ import annotations
@@ -15,15 +15,13 @@ from typing import Any
 from alti2v.dataset.check.checksums import check_contents, check_shards
 from alti2v.dataset.manifest import Manifest, read_manifest, read_vocabulary
 from alti2v.errors import DataError, UsageError
-from alti2v.model.budget import BudgetPlan, Rates, measuring_s, plan_for_budget, require_time
 from alti2v.model.network.build import MIN_SIZE
 from alti2v.model.network.cut import is_cut
 from alti2v.model.options.training import TrainConfig
 from alti2v.model.recipes import HEAD_ONLY, RECIPES
 from alti2v.model.saved_model import read_training
-from alti2v.model.train_settings import resolve_settings, samples_of, within_budget
-from alti2v.model.training.distributed import ProcessGroup, join_processes
-from alti2v.model.training.estimate import (
+from alti2v.model.training.cost.budget import BudgetPlan, Rates, measuring_s, plan_for_budget, require_time
+from alti2v.model.training.cost.estimate import (
     MEASUREMENTS,
     Measurements,
     TrainingEstimate,
@@ -31,10 +29,12 @@ from alti2v.model.training.estimate import (
     estimate_training,
     measure_rates,
 )
+from alti2v.model.training.distributed import ProcessGroup, join_processes
 from alti2v.model.training.features.files import require_storable
 from alti2v.model.training.initial_weights import require_initial_weights
 from alti2v.model.training.job import Job, RunSettings
 from alti2v.model.training.loop import fit
+from alti2v.model.training.settings import resolve_settings, samples_of, within_budget
 from alti2v.model.training.tensorboard import require_tensorboard
 from alti2v.records import Progress, ProgressHook, Tag, ignore_progress
 from alti2v.storage.directory import (

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from alti2v.csv_text import csv_table
-from alti2v.model.comparison.compare import compare
+from alti2v.model.compare import compare
 from alti2v.model.comparison.contestant import is_run
 from alti2v.model.comparison.result import ComparedModel, Comparison
+from alti2v.model.loading.hub import is_hub_name
 from alti2v.model.options.evaluation import CompareConfig
-from alti2v.model.taggers.hub import is_hub_name
 from alti2v.numerals import counted
 from alti2v.records import ProgressHook, ignore_progress
 from alti2v.report.comparison_page import render_comparison, verdict

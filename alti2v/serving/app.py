@@ -18,7 +18,7 @@ from typing import Any
 
 from alti2v.errors import UsageError
 from alti2v.model.arrays import Float32Array, Uint8Array
-from alti2v.model.taggers.fingerprint import model_hash
+from alti2v.model.loading.fingerprint import model_hash
 from alti2v.model.tagging.relation_sources import load_relations
 from alti2v.model.tagging.relations import relate_with
 from alti2v.model.tagging.tagger import Tagger, load_tagger

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import DataError, UsageError
-from alti2v.model.taggers.fingerprint import model_hash
+from alti2v.model.loading.fingerprint import model_hash
 from alti2v.model.tagging.preprocess import Problem, Source
 from alti2v.model.tagging.selection import Criterion, Selection, passing, select
 from alti2v.model.tagging.tagger import Prediction, Tagger, UntaggedPicture, load_tagger, predictions

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from alti2v.errors import Alti2vError, DataError, UsageError
-from alti2v.model.taggers.fingerprint import model_hash
-from alti2v.model.taggers.folder import read_vocabulary
+from alti2v.model.loading.fingerprint import model_hash
+from alti2v.model.loading.folder import read_vocabulary
 from alti2v.model.tagging.tagger import Tagger, load_tagger
 from alti2v.model.vocabulary import find_tags, make_vocabulary
 from alti2v.records import Category, ProgressHook, ignore_progress

@@ -188,7 +188,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, narrow_vgg16: None) -> Pat
 
 def _planned(folder: Path, dataset: Path) -> int:
     from alti2v.model.train import TrainConfig, plan
-    from alti2v.model.training.estimate import Measurements
+    from alti2v.model.training.cost.estimate import Measurements
 
     quick = Measurements(input_rate=lambda _: 1.0, step_rate=lambda *_: 1.0, is_cpu=lambda: True)
     try:

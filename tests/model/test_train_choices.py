@@ -25,9 +25,9 @@ from alti2v.model.network.build import build_network
 from alti2v.model.recipes import MODERN, NO_AUGMENTATION, RECIPES, Head
 from alti2v.model.saved_model import load_model, read_architecture
 from alti2v.model.train import TrainConfig, plan, train
-from alti2v.model.training import memory
-from alti2v.model.training.estimate import Measurements, TrainingEstimate, rate_of_batches, rate_of_steps
-from alti2v.model.training.memory import container_memory
+from alti2v.model.training.cost import memory
+from alti2v.model.training.cost.estimate import Measurements, TrainingEstimate, rate_of_batches, rate_of_steps
+from alti2v.model.training.cost.memory import container_memory
 from tests.model.helpers.tiny_dataset import COLOURS, square, write_dataset, write_squares
 
 pytestmark = [pytest.mark.tf, pytest.mark.usefixtures("narrow_vgg16")]

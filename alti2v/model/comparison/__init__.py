@@ -1,1 +1,1 @@
-"""Comparison of taggers of any family on the same pictures of a dataset, over the tags that all know."""
+"""Parts of `alti2v compare`: taggers of any family on the same pictures, over the tags that all know."""

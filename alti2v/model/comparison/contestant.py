@@ -9,8 +9,8 @@ from pathlib import Path
 
 from alti2v.errors import UsageError
 from alti2v.model.comparison.origin import ModelOrigin, origin_of, with_dataset
-from alti2v.model.taggers.folder import recognised
-from alti2v.model.taggers.hub import fetch_model, is_hub_name
+from alti2v.model.loading.folder import recognised
+from alti2v.model.loading.hub import fetch_model, is_hub_name
 from alti2v.model.tagging.tagger import Tagger, load_tagger
 from alti2v.storage.directory import DirectoryKind, described_kind
 from alti2v.storage.layout import MODEL_DIR, MODEL_FILE

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from alti2v.dataset.manifest import read_manifest
 from alti2v.errors import Alti2vError
+from alti2v.model.loading.fingerprint import model_hash
 from alti2v.model.onnx.contract import REPORT_FILE
 from alti2v.model.saved_model import read_trained_on
-from alti2v.model.taggers.fingerprint import model_hash
 from alti2v.storage.publish import read_json
 
 

@@ -1,1 +1,1 @@
-"""Tags from picture files: decoding, prediction, selection, and captions beside the pictures."""
+"""From picture files to tags with a loaded model: decoding, prediction, selection, captions."""

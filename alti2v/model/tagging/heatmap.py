@@ -22,10 +22,10 @@ import numpy.typing as npt
 
 from alti2v.errors import UsageError
 from alti2v.model.arrays import Float32Array, Uint8Array
+from alti2v.model.loading.description import ModelInput
+from alti2v.model.loading.session import Forward, fed
 from alti2v.model.network.build import NORMALISE, POOL
 from alti2v.model.onnx import runtime
-from alti2v.model.taggers.description import ModelInput
-from alti2v.model.taggers.session import Forward, fed
 
 _PLACES = 8  # occlusion: places along a side; each is covered together with half of its neighbours
 _LEAST = 1e-7  # keeps the log-odds finite of a probability that float32 rounds to 0 or 1

@@ -28,12 +28,12 @@ from alti2v.model.evaluation.thresholds import (
     read_thresholds,
     tuned_sources,
 )
+from alti2v.model.loading.description import ModelDescription
+from alti2v.model.loading.folder import open_tagger, recognised, refused
+from alti2v.model.loading.hub import local_model
+from alti2v.model.loading.run import describe_run
+from alti2v.model.loading.session import Forward
 from alti2v.model.options.choices import DEFAULT_BATCH_SIZE, RATING, Rule
-from alti2v.model.taggers.description import ModelDescription
-from alti2v.model.taggers.folder import open_tagger, recognised, refused
-from alti2v.model.taggers.hub import local_model
-from alti2v.model.taggers.run import describe_run
-from alti2v.model.taggers.session import Forward
 from alti2v.model.tagging.heatmap import GapHead, HeatMap, heat_map, keras_head, onnx_head
 from alti2v.model.tagging.preprocess import (
     PictureInput,

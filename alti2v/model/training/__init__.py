@@ -1,1 +1,1 @@
-"""The training loop and what it keeps: settings, checkpoints, logs, and exact resumption."""
+"""The loop that trains a network, what it keeps, and how it resumes: everything below `alti2v train`."""

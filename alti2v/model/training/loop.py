@@ -29,6 +29,7 @@ from alti2v.model.training.checkpoints import (
     save_checkpoint,
 )
 from alti2v.model.training.compiled_model import CompiledModel, build_for, prepare
+from alti2v.model.training.cost.memory import require_memory
 from alti2v.model.training.features.batches import feature_batches
 from alti2v.model.training.features.files import compute_features
 from alti2v.model.training.finish import figures, write_model
@@ -36,7 +37,6 @@ from alti2v.model.training.frozen_head import train_frozen_head
 from alti2v.model.training.initial_weights import initialise_weights
 from alti2v.model.training.job import Job
 from alti2v.model.training.log import epoch_line, log_csv, validation_figures
-from alti2v.model.training.memory import require_memory
 from alti2v.model.training.tensorboard import log_epoch
 from alti2v.model.training.validation import Validation, validate
 from alti2v.records import Progress, ProgressHook, Tag

@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score
 from alti2v.cli import main
 from alti2v.dataset.manifest import read_manifest
 from alti2v.errors import DataError, UsageError
-from alti2v.model.comparison.compare import compare
+from alti2v.model.compare import compare
 from alti2v.model.data.pipeline import evaluation_batches
 from alti2v.model.evaluate import evaluate
 from alti2v.model.options.evaluation import CompareConfig, EvalConfig

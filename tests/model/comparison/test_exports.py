@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from alti2v.dataset.manifest import read_manifest
-from alti2v.model.comparison.compare import compare
+from alti2v.model.compare import compare
 from alti2v.model.export import export
 from alti2v.model.network import precision
 from alti2v.model.options.evaluation import CompareConfig

@@ -23,7 +23,7 @@ from alti2v.dataset.build import build_shards
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.manifest import read_manifest, read_metadata, read_vocabulary
 from alti2v.errors import DamagedError, UsageError
-from alti2v.model.comparison.compare import compare
+from alti2v.model.compare import compare
 from alti2v.model.comparison.feeding import ids_of
 from alti2v.model.comparison.originals import open_originals
 from alti2v.model.comparison.result import Comparison

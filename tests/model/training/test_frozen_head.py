@@ -17,7 +17,6 @@ import pytest
 from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.errors import DamagedError, UsageError
 from alti2v.model import train as train_module
-from alti2v.model.budget import Rates
 from alti2v.model.evaluate import evaluate
 from alti2v.model.evaluation.frozen_head import FrozenHead, read_frozen_head, write_frozen_head
 from alti2v.model.network.build import Architecture, build_network
@@ -25,14 +24,15 @@ from alti2v.model.options.evaluation import EvalConfig
 from alti2v.model.recipes import MODERN, NO_AUGMENTATION, RECIPES, Head
 from alti2v.model.saved_model import load_model
 from alti2v.model.train import TrainConfig, plan, train
-from alti2v.model.train_settings import resolve_settings
-from alti2v.model.training import estimate as estimate_module
 from alti2v.model.training import frozen_head
-from alti2v.model.training.estimate import Measurements, measure_rates
+from alti2v.model.training.cost import estimate as estimate_module
+from alti2v.model.training.cost.budget import Rates
+from alti2v.model.training.cost.estimate import Measurements, measure_rates
 from alti2v.model.training.features import files
 from alti2v.model.training.frozen_head import head_epochs
 from alti2v.model.training.initial_weights import mismatch
 from alti2v.model.training.job import Job
+from alti2v.model.training.settings import resolve_settings
 from alti2v.records import Progress
 from tests.model.helpers.tiny_dataset import write_squares
 
