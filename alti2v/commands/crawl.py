@@ -11,7 +11,6 @@ import click
 from alti2v.commands.options import (
     LOCAL_PATH,
     as_json_option,
-    default_of,
     dialect_option,
     local_folder,
     option_of,
@@ -40,6 +39,8 @@ netrc_option = click.option(
     help="Send the board's API key from this netrc file. Default FILE: ~/.netrc.",
 )
 
+_crawl_option = option_of(CrawlConfig)
+
 
 @click.command()
 @click.argument("store")
@@ -50,36 +51,27 @@ netrc_option = click.option(
     help="Board to crawl: safebooru, donmai, gelbooru, rule34, danbooru, or the URL of a board or of a search.",
 )
 @dialect_option(None)
-@click.option(
-    "--tags",
-    default=default_of(CrawlConfig, "tags"),
-    help="Search terms in the board's own syntax. Default: all posts.",
-)
-@click.option("--min-id", type=int, help="Lowest post id to crawl.")
-@click.option("--max-id", type=int, help="Highest post id to crawl.")
-@click.option("--min-score", type=int, help="Lowest score of a post to crawl.")
-@click.option("--exclude", metavar="TAG", multiple=True, help="Leave out posts with this tag. Repeatable.")
-@click.option(
+@_crawl_option("--tags", help="Search terms in the board's own syntax. Default: all posts.")
+@_crawl_option("--min-id", help="Lowest post id to crawl.")
+@_crawl_option("--max-id", help="Highest post id to crawl.")
+@_crawl_option("--min-score", help="Lowest score of a post to crawl.")
+@_crawl_option("--exclude", metavar="TAG", help="Leave out posts with this tag. Repeatable.")
+@_crawl_option(
     "--list-from",
-    type=LOCAL_PATH,
     metavar="TABLE",
     help="Take the listing from this table (Parquet, CSV, JSON lines) instead of from the board.",
 )
-@click.option("--limit", type=int, help="Maximum number of posts, newest first. Default: all.")
-@option_of(
-    CrawlConfig,
+@_crawl_option("--limit", help="Maximum number of posts, newest first. Default: all.")
+@_crawl_option(
     "--files",
     type=click.Choice(CHOICES["files"]),
     help="Files to download: reduced pictures (about 850 px wide), originals, or none to list posts only.",
 )
-@option_of(CrawlConfig, "--rate", help="Maximum number of requests per second to one host.")
-@option_of(CrawlConfig, "--api-rate", help="Maximum number of API requests per second, included in --rate.")
-@option_of(CrawlConfig, "--connections", help="Maximum number of connections to one host.")
-@click.option(
-    "--refresh",
-    type=float,
-    metavar="DAYS",
-    help="Also update posts that changed in the last DAYS, and mark deleted ones.",
+@_crawl_option("--rate", help="Maximum number of requests per second to one host.")
+@_crawl_option("--api-rate", help="Maximum number of API requests per second, included in --rate.")
+@_crawl_option("--connections", help="Maximum number of connections to one host.")
+@_crawl_option(
+    "--refresh", metavar="DAYS", help="Also update posts that changed in the last DAYS, and mark deleted ones."
 )
 @click.option(
     "--retry-failed",
@@ -89,37 +81,25 @@ netrc_option = click.option(
     default=None,
     help="List no posts; only retry failed downloads: all, or those of one kind, such as http_404.",
 )
-@option_of(
-    CrawlConfig,
+@_crawl_option(
     "--tag-categories-from",
     type=click.Choice(CHOICES["tag_categories_from"]),
     help="Source of tag categories if the board's posts lack them; donmai returns 1,000 tags per request.",
 )
-@option_of(
-    CrawlConfig,
-    "--tag-min-count",
-    help="Request the category of a tag only if at least this many posts have it.",
+@_crawl_option(
+    "--tag-min-count", help="Request the category of a tag only if at least this many posts have it."
 )
-@click.option(
+@_crawl_option(
     "--tag-relations",
     type=click.Choice(CHOICES["tag_relations"]),
     help="Also fetch tag aliases and implications from this board.",
 )
-@click.option(
-    "--donmai-url",
-    default=default_of(CrawlConfig, "donmai_url"),
-    hidden=True,
-    help="Another site in its place.",
-)
-@click.option(
-    "--keep-mismatched", is_flag=True, help="Also store originals whose MD5 differs from the board's."
-)
+@_crawl_option("--donmai-url", hidden=True, help="Another site in its place.")
+@_crawl_option("--keep-mismatched", help="Also store originals whose MD5 differs from the board's.")
 @netrc_option
-@click.option("--contact", help="Mail address or URL to send in the User-Agent header.")
-@click.option(
-    "--allow-private",
-    is_flag=True,
-    help="Allow a board whose host has a private address, such as this machine's.",
+@_crawl_option("--contact", help="Mail address or URL to send in the User-Agent header.")
+@_crawl_option(
+    "--allow-private", help="Allow a board whose host has a private address, such as this machine's."
 )
 @as_json_option
 def crawl(*, store: str, work: Path | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - click's own values, typed by CrawlConfig

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from alti2v.commands.filters import filter_options
 from alti2v.commands.options import (
     LOCAL_PATH,
     address,
@@ -21,6 +20,7 @@ from alti2v.commands.options import (
     work_option,
 )
 from alti2v.dataset.config import CHROMAS, ENGINES, FITS, FORMATS, SPLIT_KEYS, SPLIT_RULES, BuildConfig
+from alti2v.dataset.filter_options import RATINGS
 from alti2v.errors import DamagedError, UsageError
 from alti2v.numerals import counted, duration, size
 from alti2v.output import print_result
@@ -35,89 +35,91 @@ if TYPE_CHECKING:
 _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
 _SHOWN_DIGITS = 12  # of a hash of 64, enough to tell two plans apart
 
+_build_option = option_of(BuildConfig)
+
 
 @click.command("build-shards")
 @click.argument("store")
 @click.argument("dataset")
 @work_option("Local folder for the plan, tables and unfinished shards; needed if DATASET is a URL.")
-@option_of(
-    BuildConfig, "--size", help="Side of the square pictures in px; with --fit within, the longest side."
-)
-@option_of(
-    BuildConfig,
+@_build_option("--size", help="Side of the square pictures in px; with --fit within, the longest side.")
+@_build_option(
     "--fit",
     type=click.Choice(FITS),
     help="Shape of the pictures. letterbox: square with white borders; squash: stretched to a square; crop: "
     "the centre square; within: their own shape, no side above --size. `train` takes letterbox and within.",
 )
-@click.option(
+@_build_option(
     "--area",
-    type=int,
     metavar="PX",
     help="Keep the shape of pictures, and shrink those with more than PX pixels, such as 1048576.",
 )
-@option_of(
-    BuildConfig,
-    "--format",
-    type=click.Choice(FORMATS),
-    help="Format of the pictures in the shards. `train` needs jpeg.",
+@_build_option(
+    "--format", type=click.Choice(FORMATS), help="Format of the pictures in the shards. `train` needs jpeg."
 )
-@click.option(
-    "--keep-original",
-    is_flag=True,
-    help="Store the downloaded files unchanged. `train` cannot read them.",
-)
-@option_of(BuildConfig, "--quality", help="JPEG or WebP quality, 1 to 100.")
-@option_of(BuildConfig, "--chroma", type=click.Choice(CHROMAS), help="Chroma subsampling of the JPEGs.")
-@option_of(BuildConfig, "--top-tags", help="Maximum size of the tag vocabulary.")
-@option_of(BuildConfig, "--min-count", help="Minimum number of training pictures of a tag.")
-@click.option(
+@_build_option("--keep-original", help="Store the downloaded files unchanged. `train` cannot read them.")
+@_build_option("--quality", help="JPEG or WebP quality, 1 to 100.")
+@_build_option("--chroma", type=click.Choice(CHROMAS), help="Chroma subsampling of the JPEGs.")
+@_build_option("--top-tags", help="Maximum size of the tag vocabulary.")
+@_build_option("--min-count", help="Minimum number of training pictures of a tag.")
+@_build_option(
     "--quota",
-    multiple=True,
     metavar="CATEGORY=N",
     help="Take the N most frequent tags of a category, instead of --top-tags. Repeatable.",
 )
-@click.option(
-    "--ratings", is_flag=True, help="Add the four ratings to the vocabulary, as rating:general and so on."
-)
-@click.option("--keep", type=LOCAL_PATH, help="File of tags, one per line, that are always in the vocabulary.")
-@click.option("--drop", type=LOCAL_PATH, help="File of tags, one per line, that are never in the vocabulary.")
-@click.option("--keep-meta", is_flag=True, help="Include meta tags.")
-@click.option("--keep-artist", is_flag=True, help="Include artist tags.")
-@option_of(BuildConfig, "--test", help="Number of test pictures.")
-@option_of(BuildConfig, "--validation", help="Number of validation pictures.")
-@option_of(
-    BuildConfig,
+@_build_option("--ratings", help="Add the four ratings to the vocabulary, as rating:general and so on.")
+@_build_option("--keep", help="File of tags, one per line, that are always in the vocabulary.")
+@_build_option("--drop", help="File of tags, one per line, that are never in the vocabulary.")
+@_build_option("--keep-meta", help="Include meta tags.")
+@_build_option("--keep-artist", help="Include artist tags.")
+@_build_option("--test", help="Number of test pictures.")
+@_build_option("--validation", help="Number of validation pictures.")
+@_build_option(
     "--split",
     type=click.Choice(SPLIT_RULES),
     help="Rule that assigns splits: a hash of the near-duplicate group, or the post id modulo 1000.",
 )
-@click.option(
+@_build_option(
     "--split-by",
     type=click.Choice(SPLIT_KEYS),
     help="Rule in place of --split. artist: each artist in one split. date: test newer than validation, "
     "validation newer than training; such a dataset can only grow by older pictures.",
 )
-@filter_options
-@option_of(BuildConfig, "--shard-samples", help="Maximum number of pictures in a shard.")
-@click.option("--workers", type=int, help="Number of processes. Default: one per core.")
-@option_of(
-    BuildConfig,
-    "--engine",
-    type=click.Choice(ENGINES),
-    help="Run on this machine's processes or on a Dask cluster.",
+@_build_option(
+    "--min-side",
+    help="Only originals at least this wide and high, in px. If the board states no size, that of the "
+    "stored picture counts.",
 )
-@click.option(
+@_build_option(
+    "--max-aspect",
+    help="Only originals whose longer side is at most this many times as long as the shorter one.",
+)
+@_build_option("--min-score", help="Only posts with at least this score.")
+@_build_option("--rating", type=click.Choice(RATINGS), help="Only posts with this rating. Repeatable.")
+@_build_option("--since", metavar="DAY", help="Only posts from this day on (YYYY-MM-DD, UTC).")
+@_build_option("--until", metavar="DAY", help="Only posts up to this day, inclusive.")
+@_build_option(
+    "--any-tag",
+    metavar="TAG",
+    help="Only posts with this tag, or with any of them if repeated. An asterisk matches any characters.",
+)
+@_build_option("--none-of", metavar="TAG", help="Leave out posts with this tag. Repeatable.")
+@_build_option("--ids", help="Only the posts in this file, one id per line.")
+@_build_option("--shard-samples", help="Maximum number of pictures in a shard.")
+@_build_option("--workers", help="Number of processes. Default: one per core.")
+@_build_option(
+    "--engine", type=click.Choice(ENGINES), help="Run on this machine's processes or on a Dask cluster."
+)
+@_build_option(
     "--scheduler",
     metavar="ADDR",
     help="Address of the Dask scheduler (tcp://host:8786). Default: a local cluster of --workers processes.",
 )
-@click.option(
+@_build_option(
     "--dry-run",
-    is_flag=True,
     help="Show the plan without writing a dataset. Prepared files stay in DATASET/.build for the build.",
 )
-@click.option("--new-plan", is_flag=True, help="Replace a dataset built with other options.")
+@_build_option("--new-plan", help="Replace a dataset built with other options.")
 @as_json_option
 def build_shards(
     *,

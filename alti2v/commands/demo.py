@@ -14,6 +14,8 @@ from alti2v.numerals import duration
 from alti2v.output import print_lines, print_result
 from alti2v.terminal.display import progress_display
 
+_demo_option = option_of(DemoConfig)
+
 
 @click.command()
 @click.option(
@@ -23,8 +25,8 @@ from alti2v.terminal.display import progress_display
     show_default=True,
     help="Folder for all files of the demo.",
 )
-@option_of(DemoConfig, "--posts", help="Number of posts on the stand-in board.")
-@click.option("--epochs", type=int, help="Number of training epochs. Default: that of the recipe.")
+@_demo_option("--posts", help="Number of posts on the stand-in board.")
+@_demo_option("--epochs", help="Number of training epochs. Default: that of the recipe.")
 @as_json_option
 def demo(*, out: Path, posts: int, epochs: int | None, as_json: bool) -> None:
     """Run the whole pipeline on a local board, without network.

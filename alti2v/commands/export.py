@@ -19,39 +19,36 @@ from alti2v.terminal.display import progress_display
 if TYPE_CHECKING:
     from alti2v.model.onnx.client_parity import ClientParity
 
+_export_option = option_of(ExportConfig)
+
 
 @click.command()
 @click.argument("run", type=LOCAL_PATH, required=False)
 @click.argument("out", type=LOCAL_PATH, required=False)
-@option_of(
-    ExportConfig,
+@_export_option(
     "--format",
     type=click.Choice(list(map(str, Format))),
     help="Format: wd for programs that load WD taggers, wd-embedding for imgutils.tagging.wd14, cl for kohya "
     "with all categories, deepghs for imgutils' generic reader, onnx for your own programs.",
 )
-@click.option("--dataset", type=LOCAL_PATH, help="Folder of the training dataset, if it has moved.")
-@option_of(
-    ExportConfig,
+@_export_option("--dataset", help="Folder of the training dataset, if it has moved.")
+@_export_option(
     "--ratings",
     type=click.Choice(RATINGS_FROM),
     help="Values of the four constant ratings: their shares of the training pictures, or all equal.",
 )
-@option_of(
-    ExportConfig,
+@_export_option(
     "--copyrights",
     type=click.Choice(COPYRIGHTS_AS),
     help="Export copyright tags as general tags or not at all, in the WD formats, which lack the category.",
 )
-@click.option(
+@_export_option(
     "--placeholder-character",
-    is_flag=True,
     help="If the model has no character tags, add one that is never predicted; some WD programs need one.",
 )
-@option_of(ExportConfig, "--license", help="Licence for the model card, as Hugging Face spells it.")
-@click.option(
+@_export_option("--license", help="Licence for the model card, as Hugging Face spells it.")
+@_export_option(
     "--store",
-    type=LOCAL_PATH,
     help="Store with the original pictures, on which clients are compared with `alti2v tag`. Default: the "
     "dataset's pictures, which have to be enlarged.",
 )

@@ -44,6 +44,9 @@ class _PathOrAddress(click.Path):
         return path
 
 
+_import_option = option_of(ImportConfig)
+
+
 @click.command(name="import")
 @click.argument("store", type=LOCAL_PATH)
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=LOCAL_PATH)
@@ -54,35 +57,28 @@ class _PathOrAddress(click.Path):
     show_default=True,
     help="Form of the sources; auto recognises it from their contents.",
 )
-@click.option(
+@_import_option(
     "--pictures",
     type=_PathOrAddress(),
     metavar="FOLDER_OR_URL",
     help="Folder with the pictures of a table (links to folders in it are followed), or a URL to fetch missing "
     "pictures from, see docs/IMPORT.md. Default: SOURCE, if it is a folder.",
 )
-@click.option(
+@_import_option(
     "--tag-categories",
     type=_PathOrAddress(names=KNOWN_BOARDS),
     metavar="FILE_OR_SITE",
     help="CSV or Parquet file with a category for each tag, or a Danbooru site to request them from: donmai, "
     "danbooru or a URL.",
 )
-@click.option(
-    "--keep-mismatched", is_flag=True, help="Also store pictures whose MD5 differs from the source's."
-)
-@click.option(
+@_import_option("--keep-mismatched", help="Also store pictures whose MD5 differs from the source's.")
+@_import_option(
     "--by-reference",
-    is_flag=True,
     help="Leave pictures in their tar files; STORE gets hard links to these, on the same file system only.",
 )
-@option_of(ImportConfig, "--rate", help="Maximum number of requests per second to one host.")
-@click.option("--contact", help="Mail address or URL to send in the User-Agent header.")
-@click.option(
-    "--allow-private",
-    is_flag=True,
-    help="Allow a URL whose host has a private address, such as this machine's.",
-)
+@_import_option("--rate", help="Maximum number of requests per second to one host.")
+@_import_option("--contact", help="Mail address or URL to send in the User-Agent header.")
+@_import_option("--allow-private", help="Allow a URL whose host has a private address, such as this machine's.")
 @as_json_option
 def import_(
     *,

@@ -31,82 +31,71 @@ if TYPE_CHECKING:
     from alti2v.report.comparison import ComparisonReport
     from alti2v.report.evaluation import EvaluationReport
 
+_train_option = option_of(TrainConfig)
+_eval_option = option_of(EvalConfig)
+
 
 @click.command()
 @click.argument("dataset")
 @click.argument("run", type=LOCAL_PATH)
-@option_of(
-    TrainConfig,
+@_train_option(
     "--recipe",
     type=click.Choice(list(RECIPES)),
     help="Settings: modern for pretrained weights, scratch without them, seed as in alt-i2v of 2017.",
 )
-@click.option("--epochs", type=int, help="Number of passes over the data. Default: the recipe's.")
-@click.option(
+@_train_option("--epochs", help="Number of passes over the data. Default: the recipe's.")
+@_train_option(
     "--budget",
-    type=float,
     metavar="MINUTES",
     help="Measure this machine, and choose epochs and the trained part of the backbone to fit this time.",
 )
-@click.option("--batch-size", type=int, help="Pictures per step. Default: the recipe's.")
-@click.option(
-    "--accumulate",
-    type=int,
-    help="Steps per weight update: a large batch in little memory. Default: the recipe's.",
+@_train_option("--batch-size", help="Pictures per step. Default: the recipe's.")
+@_train_option(
+    "--accumulate", help="Steps per weight update: a large batch in little memory. Default: the recipe's."
 )
-@click.option("--learning-rate", type=float, help="Peak learning rate. Default: the recipe's.")
-@click.option("--backbone", help="Network of keras.applications, such as resnet50v2. Default: the recipe's.")
-@click.option("--train-from", help="First layer of the backbone to train, or head to train only the head.")
-@click.option("--frozen-epochs", type=int, help="Number of initial epochs that train only the head.")
+@_train_option("--learning-rate", help="Peak learning rate. Default: the recipe's.")
+@_train_option("--backbone", help="Network of keras.applications, such as resnet50v2. Default: the recipe's.")
+@_train_option("--train-from", help="First layer of the backbone to train, or head to train only the head.")
+@_train_option("--frozen-epochs", help="Number of initial epochs that train only the head.")
 @click.option(
     "--head-start/--no-head-start",
     default=None,  # without it click's default would be --no-head-start
     help="First train the head on stored features of the frozen backbone, in one pass over the pictures. "
     "Default: the recipe's.",
 )
-@click.option(
+@_train_option(
     "--weights",
     help="Initial weights of the backbone: imagenet (Keras downloads them), none, or the path of a weights "
     "file. Default: imagenet; none for --recipe scratch.",
 )
-@click.option(
-    "--from",
-    "start",
-    type=LOCAL_PATH,
-    help="Start from the network of a finished RUN, which may have other tags.",
-)
-@click.option(
+@_train_option("--from", "start", help="Start from the network of a finished RUN, which may have other tags.")
+@_train_option(
     "--loss",
     type=click.Choice(list(map(str, Loss))),
     help="Loss: cross-entropy, summed or averaged over the tags, or asymmetric: less weight on easy negatives. "
     "Default: the recipe's.",
 )
-@click.option(
-    "--positive-weight",
-    type=float,
-    help="Extra weight of rare tags: exponent of negatives / positives, 0 to 1.",
+@_train_option(
+    "--positive-weight", help="Extra weight of rare tags: exponent of negatives / positives, 0 to 1."
 )
 @click.option(
     "--augmentation",
     help="Random changes, separated by commas: flip, rotation=10, shift=0.05, crop=0.13, kernels, cutout=0.1, "
     "mixup=0.8; or none.",
 )
-@click.option(
-    "--ema",
-    type=float,
-    help="Evaluate and export a moving average of the weights with this decay, such as 0.999.",
+@_train_option(
+    "--ema", help="Evaluate and export a moving average of the weights with this decay, such as 0.999."
 )
 @precision_option
-@click.option("--patience", type=int, help="Stop after this many epochs without a better mAP.")
-@option_of(TrainConfig, "--keep", help="Number of checkpoints to keep, besides the best.")
-@option_of(TrainConfig, "--seed", help="Random seed.")
-@click.option(
+@_train_option("--patience", help="Stop after this many epochs without a better mAP.")
+@_train_option("--keep", help="Number of checkpoints to keep, besides the best.")
+@_train_option("--seed", help="Random seed.")
+@_train_option(
     "--cache-features",
-    is_flag=True,
     help="Compute the output of the frozen layers once per picture, and train the rest on it, without "
     "augmentation.",
 )
-@click.option("--tensorboard", is_flag=True, help="Write TensorBoard events into the RUN.")
+@_train_option("--tensorboard", help="Write TensorBoard events into the RUN.")
 @click.option(
     "--plan",
     "only_plan",
@@ -183,7 +172,7 @@ def _best(epoch: int, mean_ap: float | None, micro_f1: float | None) -> str:
 @click.command("eval")
 @click.argument("models", type=LOCAL_PATH, nargs=-1, required=True, metavar="MODEL...")
 @click.option("--dataset", help="Folder or URL of the dataset. Default: the one that a RUN was trained on.")
-@option_of(EvalConfig, "--split", type=click.Choice(SPLITS), help="Split to evaluate on.")
+@_eval_option("--split", type=click.Choice(SPLITS), help="Split to evaluate on.")
 @click.option(
     "--store",
     type=LOCAL_PATH,

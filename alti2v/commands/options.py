@@ -134,17 +134,33 @@ def default_of(config: Any, name: str) -> Any:  # noqa: ANN401 - any dataclass, 
     return found
 
 
-def option_of(config: Any, name: str, **settings: Any) -> _Decorator:  # noqa: ANN401 - as `click.option`
-    """Make an option with the default, and the type, of the field of the same name.
+_TYPES: dict[str, Any] = {"int": int, "float": float, "str": str, "Path": LOCAL_PATH}
 
-    Args:
-        config: Dataclass of the command's options.
-        name: Name of the option, such as "--top-tags".
-        settings: Further settings of `click.option`.
+
+def option_of(config: Any) -> Callable[..., _Decorator]:  # noqa: ANN401 - as `default_of`
+    """Return `click.option` for the fields of a dataclass, with their defaults and types.
+
+    Where an option and its field have different names, give both. A field that is False becomes a flag, a tuple
+    an option that can be repeated, and an enum a choice. A default is shown in the help unless it is empty.
     """
-    default = default_of(config, name.removeprefix("--").replace("-", "_"))
-    shown = default.value if isinstance(default, Enum) else default
-    return click.option(name, default=shown, show_default=True, **settings)
+
+    def option(*names: str, **settings: Any) -> _Decorator:  # noqa: ANN401 - as `click.option`
+        field = names[-1].removeprefix("--").replace("-", "_")
+        default = default_of(config, field)
+        if isinstance(default, Enum):
+            settings.setdefault("type", click.Choice(list(map(str, type(default)))))
+            default = default.value
+        elif default is False:
+            settings["is_flag"] = True
+        elif default == ():
+            settings["multiple"] = True
+        else:
+            kind = config.__dataclass_fields__[field].type.removesuffix(" | None")
+            settings.setdefault("type", _TYPES.get(kind))
+        is_empty = default is False or default in (None, (), "")
+        return click.option(*names, default=default, show_default=not is_empty, **settings)
+
+    return option
 
 
 def together(*options: _Decorator) -> _Decorator:
@@ -166,8 +182,7 @@ def ends_promptly(command: Callable[_P, None]) -> Callable[_P, None]:
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 
-precision_option = option_of(
-    TrainConfig,
+precision_option = option_of(TrainConfig)(
     "--precision",
     type=click.Choice(PRECISION_CHOICES),
     help="Number format of the layers of a RUN; auto is bfloat16 if this machine is faster in it, else "
@@ -175,13 +190,11 @@ precision_option = option_of(
 )
 
 cache_options = together(
-    click.option(
+    option_of(CacheConfig)(
         "--cache",
-        type=LOCAL_PATH,
         help="Folder for shards of a DATASET that is a URL. Default: the user's cache folder.",
     ),
-    option_of(
-        CacheConfig,
+    option_of(CacheConfig)(
         "--cache-gb",
         help="Maximum size of the cache in GB; the least recently used shards are deleted first.",
     ),
@@ -247,19 +260,16 @@ def require_all(problems: Sequence[str], what: str, others: str) -> None:
 
 
 relation_options = together(
-    click.option(
+    option_of(RelationOptions)(
         "--relations",
-        type=LOCAL_PATH,
         metavar="STORE|FILE",
         help="Resolve tag aliases with the tables of a STORE, or with a CSV or JSON file (docs/MODELS.md).",
     ),
-    option_of(
-        RelationOptions,
+    option_of(RelationOptions)(
         "--implications",
-        type=click.Choice(list(map(str, Implications))),
         help="With --relations: add the tags that other tags imply, or drop them.",
     ),
-    click.option(
+    option_of(RelationOptions)(
         "--copyright-of",
         metavar="model|DATASET",
         help="Add the copyright of each character: from the model, or learnt from the tables of a DATASET.",

@@ -18,25 +18,22 @@ from alti2v.commands.options import (
 from alti2v.output import print_lines, tell
 from alti2v.serving.config import ServeConfig, UploadLimits
 
+_serve_option = option_of(ServeConfig)
+
 
 @click.command()
 @click.argument("model", type=LOCAL_PATH)
-@click.option(
-    "--index",
-    type=LOCAL_PATH,
-    help="Index of `alti2v search` over this model's vectors, to show similar pictures.",
-)
+@_serve_option("--index", help="Index of `alti2v search` over this model's vectors, to show similar pictures.")
 @relation_options
-@option_of(ServeConfig, "--host", help="Address to listen on.")
-@click.option(
+@_serve_option("--host", help="Address to listen on.")
+@_serve_option(
     "--allow-host",
     "allowed_hosts",
     metavar="NAME",
-    multiple=True,
     help="Name under which the server may also be called, such as a reverse proxy's; * for any. Repeatable.",
 )
-@option_of(ServeConfig, "--port", help="Port to listen on.")
-@option_of(ServeConfig, "--count", help="Number of similar pictures to show.")
+@_serve_option("--port", help="Port to listen on.")
+@_serve_option("--count", help="Number of similar pictures to show.")
 @click.option(
     "--max-megabytes",
     type=float,

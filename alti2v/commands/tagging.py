@@ -13,7 +13,6 @@ import click
 
 from alti2v.commands.options import (
     LOCAL_PATH,
-    default_of,
     ends_promptly,
     listed_paths,
     model_to_compute,
@@ -41,6 +40,10 @@ _OF_SIDECARS = {
     *("replace", "prepend", "append", "always_first"),
 }
 
+_tag_option = option_of(TagConfig)
+_sidecar_option = option_of(SidecarConfig)
+_caption_option = option_of(CaptionStyle)
+
 
 @click.command()
 @click.argument("model", type=LOCAL_PATH)
@@ -63,47 +66,29 @@ _OF_SIDECARS = {
     "threshold (of the tag or category, if there is one), or at least 0.35. Repeatable for categories and "
     "tags: --threshold 0.3 --threshold character=0.8 --threshold smile=0.6.",
 )
-@click.option(
+@_tag_option(
     "--threshold-rule",
     "rule",
-    type=click.Choice(list(map(str, Rule))),
-    default=default_of(TagConfig, "rule").value,
-    show_default=True,
     help="Source of the thresholds. constant: --threshold. f0.5, f1, f2: tuned for each tag on the validation "
     "split, from few, certain tags to many. mcut: the widest gap between a picture's probabilities.",
 )
-@click.option("--top", type=int, help="Maximum number of tags of a picture, the most probable ones.")
-@click.option(
+@_tag_option("--top", help="Maximum number of tags of a picture, the most probable ones.")
+@_tag_option(
     "--category",
     "categories",
     type=click.Choice(CATEGORIES),
-    multiple=True,
     help="Only tags of this category. Repeatable. Default: all but the rating.",
 )
-@click.option(
-    "--exclude", multiple=True, metavar="TAG", help="Leave out this tag. Repeatable, or separated by commas."
-)
-@option_of(
-    TagConfig,
-    "--sort",
-    type=click.Choice(list(map(str, Sort))),
-    help="Order of the tags: by probability, by name, or as in the model.",
-)
+@_tag_option("--exclude", metavar="TAG", help="Leave out this tag. Repeatable, or separated by commas.")
+@_tag_option("--sort", help="Order of the tags: by probability, by name, or as in the model.")
 @precision_option
-@option_of(TagConfig, "--batch-size", help="Pictures per forward pass.")
+@_tag_option("--batch-size", help="Pictures per forward pass.")
 @relation_options
-@option_of(
-    SidecarConfig,
-    "--existing",
-    type=click.Choice(list(map(str, Existing))),
-    help="Sidecars: action for a picture that already has one.",
-)
-@option_of(SidecarConfig, "--suffix", help="Sidecars: suffix of the file name.")
-@option_of(CaptionStyle, "--separator", help="Sidecars: text between tags.")
-@click.option(
-    "--spaces", is_flag=True, help="Sidecars: replace underscores by spaces, except in faces such as ^_^."
-)
-@click.option("--escape", is_flag=True, help=r"Sidecars: write parentheses as \( and \).")
+@_sidecar_option("--existing", help="Sidecars: action for a picture that already has one.")
+@_sidecar_option("--suffix", help="Sidecars: suffix of the file name.")
+@_caption_option("--separator", help="Sidecars: text between tags.")
+@_caption_option("--spaces", help="Sidecars: replace underscores by spaces, except in faces such as ^_^.")
+@_caption_option("--escape", help=r"Sidecars: write parentheses as \( and \).")
 @click.option(
     "--replace",
     nargs=2,
@@ -111,11 +96,10 @@ _OF_SIDECARS = {
     metavar="TAG TEXT",
     help="Sidecars: write a text instead of a tag. Repeatable.",
 )
-@click.option("--prepend", multiple=True, metavar="TEXT", help="Sidecars: start with a text. Repeatable.")
-@click.option("--append", multiple=True, metavar="TEXT", help="Sidecars: end with a text. Repeatable.")
-@click.option(
+@_caption_option("--prepend", metavar="TEXT", help="Sidecars: start with a text. Repeatable.")
+@_caption_option("--append", metavar="TEXT", help="Sidecars: end with a text. Repeatable.")
+@_caption_option(
     "--always-first",
-    multiple=True,
     metavar="TAG",
     help="Sidecars: put this tag first if the picture has it. Repeatable, or separated by commas.",
 )

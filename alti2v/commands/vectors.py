@@ -12,7 +12,6 @@ from alti2v.commands.options import (
     LOCAL_PATH,
     PICTURE_PATH,
     as_json_option,
-    default_of,
     ends_promptly,
     fetched_model,
     listed_paths,
@@ -34,6 +33,10 @@ if TYPE_CHECKING:
 
 _SHOWN_TAGS = 6
 
+_embed_option = option_of(EmbedConfig)
+_search_option = option_of(SearchConfig)
+_kpi_option = option_of(KpiConfig)
+
 
 @click.command()
 @click.argument("model", type=LOCAL_PATH)
@@ -45,11 +48,9 @@ _SHOWN_TAGS = 6
     metavar="FILE.parquet",
     help="File to write. Pictures already in it are skipped.",
 )
-@click.option(
-    "--binary", is_flag=True, help="Write one bit per unit (512 bytes for 4096 units) instead of numbers."
-)
-@option_of(EmbedConfig, "--dtype", type=click.Choice(NUMBERS), help="Type of the numbers.")
-@option_of(EmbedConfig, "--batch-size", help="Pictures per forward pass.")
+@_embed_option("--binary", help="Write one bit per unit (512 bytes for 4096 units) instead of numbers.")
+@_embed_option("--dtype", type=click.Choice(NUMBERS), help="Type of the numbers.")
+@_embed_option("--batch-size", help="Pictures per forward pass.")
 @precision_option
 @as_json_option
 @ends_promptly
@@ -94,19 +95,12 @@ def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by 
 
 @click.command()
 @click.argument("vectors", type=LOCAL_PATH, metavar="VECTORS.parquet")
-@click.option("--picture", type=PICTURE_PATH, help="Find pictures similar to this one; needs --model.")
-@click.option("--model", type=LOCAL_PATH, help="Model that wrote VECTORS.parquet, to embed --picture.")
-@click.option(
-    "--tags",
-    default=default_of(SearchConfig, "tags"),
-    metavar="TAGS",
-    help="Find pictures with these tags, such as '1girl, blue hair'.",
-)
-@option_of(SearchConfig, "--count", help="Number of pictures to find.")
-@click.option(
-    "--index",
-    type=LOCAL_PATH,
-    help="Folder of the index, built if missing or outdated. Default: VECTORS.parquet.index.",
+@_search_option("--picture", type=PICTURE_PATH, help="Find pictures similar to this one; needs --model.")
+@_search_option("--model", help="Model that wrote VECTORS.parquet, to embed --picture.")
+@_search_option("--tags", metavar="TAGS", help="Find pictures with these tags, such as '1girl, blue hair'.")
+@_search_option("--count", help="Number of pictures to find.")
+@_search_option(
+    "--index", help="Folder of the index, built if missing or outdated. Default: VECTORS.parquet.index."
 )
 @click.option("--html", type=LOCAL_PATH, help="Also write a contact sheet to this file.")
 @as_json_option
@@ -138,19 +132,16 @@ def search(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa
 @click.command()
 @click.argument("dataset", type=LOCAL_PATH)
 @click.option("--out", type=LOCAL_PATH, required=True, help="Folder for kpi.json and report.html.")
-@click.option(
+@_kpi_option(
     "--table",
-    type=LOCAL_PATH,
     help="CSV file with columns id, clicks and impressions, or id and --column. Default: the dataset's table.",
 )
-@option_of(KpiConfig, "--column", help="Column that holds the KPI.")
-@click.option(
-    "--vectors",
-    type=LOCAL_PATH,
-    help="File of `alti2v embed MODEL DATASET` to use as features. Default: the board's tags.",
+@_kpi_option("--column", help="Column that holds the KPI.")
+@_kpi_option(
+    "--vectors", help="File of `alti2v embed MODEL DATASET` to use as features. Default: the board's tags."
 )
-@option_of(KpiConfig, "--min-count", help="Minimum number of training pictures of a tag.")
-@option_of(KpiConfig, "--bootstraps", help="Number of bootstrap samples for the 95 % intervals.")
+@_kpi_option("--min-count", help="Minimum number of training pictures of a tag.")
+@_kpi_option("--bootstraps", help="Number of bootstrap samples for the 95 % intervals.")
 @as_json_option
 @ends_promptly
 def kpi(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by KpiConfig
