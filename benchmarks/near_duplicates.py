@@ -22,6 +22,7 @@ from PIL import Image
 
 from alti2v.dataset.plan.near_duplicates import NEAR_BITS, Appearances, appearances_of, near_duplicate_pairs
 from alti2v.dataset.plan.near_hashes import near_pairs
+from alti2v.dataset.plan.perceptual_hashes import HashView
 from alti2v.demo.drawing.corpus import Corpus, illustration
 from alti2v.demo.drawing.render import original
 from alti2v.pictures.recipe import ImageRecipe
@@ -106,7 +107,7 @@ def _appearances(contents: list[bytes]) -> Appearances:
 
 
 def _near(appearances: Appearances, bits: int) -> set[tuple[int, int]]:
-    whole: npt.NDArray[np.uint64] = appearances.hashes(0)
+    whole: npt.NDArray[np.uint64] = appearances.hashes(HashView.WHOLE)
     first, second = np.nonzero(np.triu(np.bitwise_count(whole[:, None] ^ whole[None]) <= bits, 1))
     return set(zip(first.tolist(), second.tolist(), strict=True))
 

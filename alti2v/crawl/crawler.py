@@ -28,9 +28,8 @@ from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.http.results import Purpose
 from alti2v.crawl.http.retry import HEALABLE, FailKind
 from alti2v.crawl.importing.listed_table import list_table
-from alti2v.crawl.listing.account import with_term_limit
 from alti2v.crawl.listing.api import Api
-from alti2v.crawl.listing.detect import detect
+from alti2v.crawl.listing.detect import detect, with_term_limit
 from alti2v.crawl.listing.pages import Pager
 from alti2v.crawl.listing.requests import ApiRequests
 from alti2v.crawl.listing.stage import list_all_posts, read_board_count, read_tags, report_api_rules

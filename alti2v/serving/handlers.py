@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alti2v.errors import Alti2vError, DataError
-from alti2v.model.tagging.selection import Relate
+from alti2v.model.tagging.selection import RelatingFunction
 from alti2v.model.tagging.tagger import Tagger
 from alti2v.report.neighbours import cards_of
 from alti2v.report.rendering import render
@@ -47,7 +47,7 @@ class Handlers:
     index: Index | None
     count: int
     limits: UploadLimits
-    relate: Relate | None = None
+    relate: RelatingFunction | None = None
 
     def on_picture(self, path: str | None, *sliders: float) -> tuple[Any, ...]:
         """Analyse an uploaded picture: state, view, tags, prompt, choices of tags, similar pictures."""

@@ -22,7 +22,7 @@ from alti2v.model.tagging.heatmap import HeatMap
 from alti2v.model.tagging.preprocess import Problem, pixels
 from alti2v.model.tagging.selection import (
     Criterion,
-    Relate,
+    RelatingFunction,
     ScoredTag,
     Selection,
     group,
@@ -135,7 +135,7 @@ def select_tags(
     thresholds: Mapping[str, float],
     *,
     own: Float32Array | None = None,
-    relate: Relate | None = None,
+    relate: RelatingFunction | None = None,
 ) -> SelectedTags:
     """Select the tags of a picture.
 

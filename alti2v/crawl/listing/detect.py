@@ -1,9 +1,11 @@
-"""Detection of a board's dialect by trial requests."""
+"""Detection of a board's dialect, and of the rights of an account on it, by trial requests."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.known import board_of
 from alti2v.crawl.boards.protocol import Board, Dialect, Page, PostQuery, Refusal, Unreadable, Wall
 from alti2v.crawl.http.retry import HEALABLE, FailedTry, FailKind
@@ -50,6 +52,20 @@ def _raise_missing_key(answers: Sequence[object]) -> None:
     for answer in answers:
         if isinstance(answer, FailedTry) and answer.kind is FailKind.UNAUTHORIZED:
             raise UsageError(answer.message)
+
+
+async def with_term_limit(board: Danbooru, requests: ApiRequests) -> Danbooru:
+    """Return a board with the number of search terms that the account may use, if the board states it.
+
+    Raises:
+        UsageError: The board refuses the API key.
+    """
+    answer = await requests.send_once(
+        board.account_url(), lambda body, status: board.read_term_limit(body, status=status)
+    )
+    if isinstance(answer, FailedTry) and answer.kind is FailKind.UNAUTHORIZED:
+        raise UsageError(answer.message)
+    return replace(board, max_terms=answer) if isinstance(answer, int) else board
 
 
 def private_address(base: str) -> UsageError:

@@ -31,6 +31,7 @@ from alti2v.dataset.images.prepare import (
 from alti2v.dataset.plan.md5s import Md5s, md5s_of
 from alti2v.dataset.plan.near_duplicates import Appearances
 from alti2v.dataset.plan.outcomes import encoded
+from alti2v.dataset.plan.perceptual_hashes import HashView
 from alti2v.dataset.plan.posts import StorePosts
 from alti2v.dataset.plan.thumbnails import THUMBNAIL_BYTES, THUMBNAIL_SIDE_PX
 from alti2v.errors import DamagedError, VersionError
@@ -267,11 +268,11 @@ def _parts(rows: DiskTable, recipe: str, wanted: npt.NDArray[np.bool_] | None) -
         yield part.replace_schema_metadata({**(part.schema.metadata or {}), **facts})
 
 
-def _hashes(table: DiskTable, at: npt.NDArray[np.int64], number: int) -> npt.NDArray[np.uint64]:
+def _hashes(table: DiskTable, at: npt.NDArray[np.int64], view: HashView) -> npt.NDArray[np.uint64]:
     """Read one of the hashes of some pictures, which are given as ascending rows."""
     hashes = np.empty(len(at), np.uint64)
     first = 0
-    for part in table.picked(at, [HASH_COLUMNS[number].name]):
+    for part in table.picked(at, [HASH_COLUMNS[view].name]):
         found = part.column(0).to_numpy().view(np.uint64)
         hashes[first : first + len(found)] = found
         first += len(found)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from alti2v.dataset.plan.components import components
 from alti2v.dataset.plan.near_hashes import near_pairs
-from alti2v.dataset.plan.perceptual_hashes import perceptual_hashes
+from alti2v.dataset.plan.perceptual_hashes import HashView, perceptual_hashes
 from alti2v.dataset.plan.thumbnails import NEAR_CORRELATION, Thumbnails, correlations, thumbnails_of
 from alti2v.pictures.recipe import LUMINANCE_SIDE_PX
 
@@ -39,12 +39,11 @@ class Appearances:
     """Appearance of n pictures.
 
     Attributes:
-        hashes: Returns one of the four hashes of each picture, (n,) uint64, by its number in 0 to 3: of the
-            whole picture, of the picture without its margins, and of both mirrored.
+        hashes: Returns the hash of a view of each picture, (n,) uint64.
         thumbnails: Thumbnails of the n pictures, 16 x 16 luminances each.
     """
 
-    hashes: Callable[[int], npt.NDArray[np.uint64]]
+    hashes: Callable[[HashView], npt.NDArray[np.uint64]]
     thumbnails: Thumbnails
 
     def __len__(self) -> int:
@@ -94,9 +93,10 @@ def near_duplicate_pairs(appearances: Appearances) -> tuple[_Rows, _Rows]:
         Two (p,) arrays of rows: the ends of each pair.
     """
     firsts, seconds = [], []
-    whole = appearances.hashes(0)
-    for number, is_mirrored in enumerate((False, False, True, True)):
-        others = whole if number == 0 else appearances.hashes(number)
+    whole = appearances.hashes(HashView.WHOLE)
+    for view in HashView:
+        is_mirrored = view in (HashView.MIRRORED, HashView.MIRRORED_TRIMMED)
+        others = whole if view is HashView.WHOLE else appearances.hashes(view)
         first, second = near_pairs(whole, others, near_bits=NEAR_BITS, is_same=True)
         if others is whole:
             same_first, same_second = _equal_pairs(whole)

@@ -6,6 +6,7 @@ Pure functions of arrays, with the same result on every machine: all sums are of
 from __future__ import annotations
 
 import functools
+from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,15 @@ _LUMINANCES_AT_ONCE = 32  # 1 MB as floating point, which fits into a processor'
 _Hashes = npt.NDArray[np.uint64]
 
 
+class HashView(IntEnum):
+    """What of a picture a hash is made of; its number is the column of the hash."""
+
+    WHOLE = 0
+    TRIMMED = 1  # without the margins
+    MIRRORED = 2
+    MIRRORED_TRIMMED = 3
+
+
 def perceptual_hashes(luminances: npt.NDArray[np.uint8]) -> _Hashes:
     """Hash the coarse structure of pictures: the hashes of similar pictures differ in few bits.
 
@@ -31,9 +41,9 @@ def perceptual_hashes(luminances: npt.NDArray[np.uint8]) -> _Hashes:
         luminances: (n, 64, 64) uint8.
 
     Returns:
-        (n, 4), in the order of `Appearances.hashes`.
+        (n, 4), a column for each `HashView`.
     """
-    hashes = np.empty((len(luminances), 4), np.uint64)
+    hashes = np.empty((len(luminances), len(HashView)), np.uint64)
     for first in range(0, len(luminances), _LUMINANCES_AT_ONCE):
         some = slice(first, first + _LUMINANCES_AT_ONCE)
         hashes[some] = _hashed(luminances[some])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -171,17 +171,8 @@ def make_plan(
     new = slice(len(ids) - len(candidates.ids), None)
     new_side, new_group = side[new], group[new]
     vocabulary = _vocabulary(candidates, new_side, options, existing)
-    order = shuffled(candidates.ids)
-    shards: list[PlannedShard] = []
-    for number, split in enumerate(SPLITS):
-        rows = order[new_side[order] == number]
-        bounds = shard_bounds(len(rows), options.shard_samples)
-        first_number = 0 if existing is None else existing.next_shard.get(split, 0)
-        total = first_number + len(bounds) - 1
-        shards += (
-            PlannedShard(ShardName(split, number, total, edition), rows[first:last])
-            for number, (first, last) in enumerate(itertools.pairwise(bounds), first_number)
-        )
+    next_shard = {} if existing is None else existing.next_shard
+    shards = list(_shards(candidates.ids, new_side, options.shard_samples, next_shard, edition))
     is_in = side != NOWHERE
     counts = _alike(group[is_in], side[is_in])
     return Plan(
@@ -196,6 +187,23 @@ def make_plan(
     )
 
 
+def _shards(
+    ids: npt.NDArray[np.int64],
+    side: npt.NDArray[np.int8],
+    samples: int,
+    next_shard: Mapping[str, int],
+    edition: int,
+) -> Iterator[PlannedShard]:
+    order = shuffled(ids)
+    for code, split in enumerate(SPLITS):
+        rows = order[side[order] == code]
+        bounds = shard_bounds(len(rows), samples)
+        first_number = next_shard.get(split, 0)
+        total = first_number + len(bounds) - 1
+        for number, (first, last) in enumerate(itertools.pairwise(bounds), first_number):
+            yield PlannedShard(ShardName(split, number, total, edition), rows[first:last])
+
+
 def _grouped(
     candidates: Candidates, existing: ExistingPictures | None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int8]]:
@@ -205,8 +213,8 @@ def _grouped(
         return candidates.ids, groups(candidates.ids, candidates.related, candidates.appearances), before
     ids = np.concatenate([existing.ids, candidates.ids])
     appearances = Appearances(
-        hashes=lambda number: np.concatenate(
-            [existing.appearances.hashes(number), candidates.appearances.hashes(number)]
+        hashes=lambda view: np.concatenate(
+            [existing.appearances.hashes(view), candidates.appearances.hashes(view)]
         ),
         thumbnails=JoinedThumbnails(existing.appearances.thumbnails, candidates.appearances.thumbnails),
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from alti2v.dataset.plan.tag_aliases import TagRelations, closure, resolved
 from alti2v.model.arrays import Float32Array
 from alti2v.model.options.choices import RATING, Implications
-from alti2v.model.tagging.selection import Relate, ScoredTag, decimal
+from alti2v.model.tagging.selection import RelatingFunction, ScoredTag, decimal
 from alti2v.model.vocabulary import IGNORED, OutputTags, make_vocabulary
 from alti2v.records import Category
 
@@ -107,7 +107,7 @@ def tag_names_with(relations: AppliedRelations | None, vocabulary: OutputTags) -
     )
 
 
-def relate_with(relations: AppliedRelations, vocabulary: OutputTags) -> Relate:
+def relate_with(relations: AppliedRelations, vocabulary: OutputTags) -> RelatingFunction:
     """Make the function that applies relations to the tags of a picture.
 
     Tags that are not wanted count for what follows from them, but drop no others.

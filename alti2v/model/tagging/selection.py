@@ -44,9 +44,9 @@ class ScoredTag:
     index: int
 
 
-# From the passing tags of all categories, all probabilities (T,), and whether a tag is wanted, to the wanted
-# ones of these and of related tags.
-Relate = Callable[[Sequence[ScoredTag], Float32Array, Callable[[ScoredTag], bool]], list[ScoredTag]]
+# Takes the passing tags of all categories, all probabilities (T,), and whether a tag is wanted; returns the
+# wanted ones of these tags and of those that follow from them.
+RelatingFunction = Callable[[Sequence[ScoredTag], Float32Array, Callable[[ScoredTag], bool]], list[ScoredTag]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +138,7 @@ class Selection:
     least: Mapping[str, np.float32] = field(default_factory=dict)
     top: int | None = None
     sort: Sort = Sort.SCORE
-    relate: Relate | None = None
+    relate: RelatingFunction | None = None
 
 
 def select(
