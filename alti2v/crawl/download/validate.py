@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
 from dataclasses import replace
 from random import Random
+
+from zlib_ng import zlib_ng
 
 from alti2v.crawl.http.retry import HEALABLE, FailedTry, FailKind, RetryPolicy, retry_delay_s
 from alti2v.crawl.store.ledger.outcomes import Outcome, Pending
@@ -102,5 +103,5 @@ def check_picture(file: ReceivedFile, pending: Pending, *, keep_mismatched: bool
         width=header.width,
         height=header.height,
         md5=md5,
-        crc32=zlib.crc32(content),
+        crc32=zlib_ng.crc32(content),
     )

@@ -9,7 +9,6 @@ is known which ones are usable and which are near-duplicates.
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from zlib_ng import zlib_ng
 
 import alti2v
 from alti2v.dataset.plan.near_duplicates import APPEARANCE_VERSION, appearances_of
@@ -161,7 +161,7 @@ def _prepared(chunk: Chunk) -> Iterator[tuple[Mapping[str, Any], bytes, bytes]]:
                 row = _row(
                     post_id,
                     sha256=hashlib.sha256(picture.content).hexdigest(),
-                    crc32=zlib.crc32(picture.content),
+                    crc32=zlib_ng.crc32(picture.content),
                     source_width=picture.source_width,
                     source_height=picture.source_height,
                     **_sides(picture.content),
@@ -189,7 +189,7 @@ class _Check:
             case 0:
                 return
             case 8:
-                found = f"{zlib.crc32(self.content):08x}"
+                found = f"{zlib_ng.crc32(self.content):08x}"
             case _:
                 found = hashlib.md5(self.content, usedforsecurity=False).hexdigest()
         self.has_changed = found != self.recorded

@@ -70,7 +70,7 @@ class PngChunk:
     @property
     def is_sound(self) -> bool:
         """True if the checksum is right."""
-        return self.crc == zlib.crc32(self.body, zlib.crc32(self.kind))
+        return self.crc == zlib_ng.crc32(self.body, zlib_ng.crc32(self.kind))
 
 
 def chunks(content: bytes | memoryview) -> Iterator[PngChunk]:
@@ -170,7 +170,7 @@ def _complete(data: bytes) -> bytes:
 
 def chunk(kind: bytes, body: bytes) -> bytes:
     """Return a chunk as bytes."""
-    return _LENGTH.pack(len(body), kind) + body + zlib.crc32(body, zlib.crc32(kind)).to_bytes(4, "big")
+    return _LENGTH.pack(len(body), kind) + body + zlib_ng.crc32(body, zlib_ng.crc32(kind)).to_bytes(4, "big")
 
 
 def colour_profile(content: bytes | memoryview) -> bytes | None:
