@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from alti2v.crawl.boards.protocol import VIDEO, Skip
 from alti2v.crawl.http.retry import HEALABLE
 from alti2v.crawl.importing.reading import Failure, Reading, ReadPicture
-from alti2v.crawl.importing.sources.facts import has_sentences
+from alti2v.crawl.importing.sources.facts import has_sentences, has_tags
 from alti2v.crawl.importing.sources.folder import UNSUPPORTED_SUFFIXES
 from alti2v.crawl.importing.sources.item import Fault, Item, ItemOutcome, Lack, Place, derived_id
 from alti2v.crawl.store.ledger import Ledger
@@ -85,8 +85,8 @@ class ItemWriter:
         self._link = link
         self.outcomes: Counter[tuple[ItemOutcome, str]] = Counter()
         self._named: dict[ItemOutcome, list[str]] = {ItemOutcome.FAILED: [], ItemOutcome.SKIPPED: []}
-        self._skipped = self._sentences = 0
-        self._first_sentence = ""
+        self._skipped = self._sentences = self._untagged = 0
+        self._first_sentence = self._first_untagged = ""
         self.ledger = ledger
         self._writer = writer
         self._log = log
@@ -127,6 +127,9 @@ class ItemWriter:
                 if self._skipped <= _LOGGED:
                     self._log.info("skipped: %s: %s", reason, item.name)
                 self._name(outcome, f"{unquote(item.name)} ({reason})")
+            elif not has_tags(item.facts):
+                self._untagged += 1
+                self._first_untagged = self._first_untagged or unquote(item.name)
             elif has_sentences(item.facts):
                 self._sentences += 1
                 self._first_sentence = self._first_sentence or item.facts.tags_unknown.partition(" ")[0]
@@ -157,13 +160,18 @@ class ItemWriter:
         self.outcomes = +self.outcomes
 
     def remarks(self) -> Iterator[str]:
-        """Yield a line about items that failed, that were skipped, and whose tags seem to be sentences."""
+        """Yield a line each about failed items, skipped items, empty captions, and captions of sentences."""
         for outcome, names in self._named.items():
             count = sum(count for (one, _), count in self.outcomes.items() if one is outcome)
             is_cut = outcome is ItemOutcome.SKIPPED and count > _LOGGED
             logged = f"the first {_LOGGED:,}" if is_cut else "all"
             if names:
                 yield f"{outcome} items: {count:,}, the first: {'; '.join(names)}: crawl.log names {logged}"
+        if self._untagged:
+            yield (
+                f"empty captions: {self._untagged:,}, the first: {self._first_untagged}: "
+                "stored without tags"
+            )
         if self._sentences:
             seem = counted(self._sentences, "caption seems", "captions seem")
             yield (

@@ -420,6 +420,15 @@ def test_failed_and_skipped_items_are_named(tmp_path: Path) -> None:
     assert "skipped: no_picture: source/alone.txt" in (tmp_path / "store" / "crawl.log").read_text()
 
 
+def test_pictures_without_tags_are_reported(tmp_path: Path) -> None:
+    """Pictures with empty captions are imported without tags, and one line counts them and names the first."""
+    pictures: dict[str, bytes | str] = {f"{number}.jpg": picture(number) for number in range(3)}
+    captions = {"0.txt": "1girl, long hair", "1.txt": "", "2.txt": " \n"}
+    (line,) = _remarks(tmp_path / "store", write(tmp_path / "source", {**pictures, **captions}))
+
+    assert line == "empty captions: 2, the first: source/1.jpg: stored without tags"
+
+
 def test_sentences_in_place_of_tags_are_reported(tmp_path: Path) -> None:
     """Captions in sentences are imported as they are, with a line that says what became of them."""
     files: dict[str, bytes | str] = {f"{number}.jpg": picture(number) for number in range(4)}

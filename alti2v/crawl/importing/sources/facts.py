@@ -242,6 +242,11 @@ def with_caption(post: Post, text: str, name: str) -> Post | Fault:
     return with_tags(post, groups, rating)
 
 
+def has_tags(post: Post) -> bool:
+    """Return whether a post has at least one tag, of any category."""
+    return any(getattr(post, column) for column in _COLUMN_OF.values())
+
+
 def has_sentences(post: Post) -> bool:
     """Return whether the tags without a category are of five or more words on average, as no board's are."""
     names = post.tags_unknown
