@@ -169,8 +169,7 @@ class ItemWriter:
                 yield f"{outcome} items: {count:,}, the first: {'; '.join(names)}: crawl.log names {logged}"
         if self._untagged:
             yield (
-                f"empty captions: {self._untagged:,}, the first: {self._first_untagged}: "
-                "stored without tags"
+                f"empty captions: {self._untagged:,}, the first: {self._first_untagged}: stored without tags"
             )
         if self._sentences:
             seem = counted(self._sentences, "caption seems", "captions seem")
