@@ -265,8 +265,8 @@ def _true_tags(scene: Scene, meta: list[str]) -> TagGroups:
     return TagGroups(
         general=tuple(sorted(scene_tags(scene))),
         artist=(scene.artist.name,),
-        copyright=tuple(sorted({figure.copyright for figure in scene.figures if figure.copyright})),
-        character=tuple(sorted({figure.name for figure in scene.figures if figure.name})),
+        copyright=tuple(sorted({figure.who.copyright for figure in scene.figures if figure.who.copyright})),
+        character=tuple(sorted({figure.who.name for figure in scene.figures if figure.who.name})),
         meta=tuple(sorted(meta)),
     )
 

@@ -18,26 +18,17 @@ class Figure:
     """One character on a picture; strings are option names of `vocabulary.py`, "" for none.
 
     Attributes:
-        name: Name of the character; "" for an unnamed one.
+        who: Character; one made up for this picture has the name "".
         in_usual_outfit: True if a named character wears its usual outfit.
         colour: Colour of the outfit, or of the skirt below it.
         gaze: Direction of the eyes: -1 left, 0 at the viewer, 1 right.
         skin: Tone of the skin, 0 (fair) to 2 (dark).
     """
 
-    name: str
-    copyright: str
-    is_boy: bool
+    who: Character
     skin: int
-    hair: str
-    hair_style: str
-    bangs: str
-    ahoge: bool
-    eyes: str
-    kind: str
     headwear: str
     bow: str
-    eyewear: str
     outfit: str
     in_usual_outfit: bool
     colour: str
@@ -203,19 +194,10 @@ def _figure(rng: Random, who: Character, background: str) -> Figure:
     outfit = who.outfit if is_usual else _outfit(rng, background, is_boy=who.is_boy)
     pose, held = _pose(rng, who, outfit, background)
     return Figure(
-        name=who.name,
-        copyright=who.copyright,
-        is_boy=who.is_boy,
+        who=who,
         skin=0 if is_named else (0, 0, 0, 0, 1, 2)[int(chance() * 6)],
-        hair=who.hair,
-        hair_style=who.hair_style,
-        bangs=who.bangs,
-        ahoge=who.ahoge,
-        eyes=who.eyes,
-        kind=who.kind,
         headwear=_headwear(rng, who, outfit, background),
         bow=who.bow or words.BOW_COLOURS.pick(rng),
-        eyewear=who.eyewear,
         outfit=outfit,
         in_usual_outfit=is_usual,
         colour=who.colour if is_usual and who.colour else _outfit_colour(rng, outfit),
@@ -306,7 +288,7 @@ def _add_figure_tags(tags: set[str], figure: Figure, scene: Scene) -> None:
     if scene.view != "behind":
         _add_face_tags(tags, figure, scene)
     _add_body_tags(tags, figure, reach)
-    if reach >= 2 and not figure.is_boy:
+    if reach >= 2 and not figure.who.is_boy:
         _add_leg_tags(tags, figure)
     if reach >= 3:
         tags.update(words.FOOTWEAR[figure.footwear].tags)
@@ -314,11 +296,11 @@ def _add_figure_tags(tags: set[str], figure: Figure, scene: Scene) -> None:
 
 def _options(figure: Figure) -> list[words.Option]:
     options = [
-        words.HAIR_COLOURS[figure.hair],
-        (words.BOY_HAIR if figure.is_boy else words.GIRL_HAIR)[figure.hair_style],
-        words.KINDS[figure.kind],
+        words.HAIR_COLOURS[figure.who.hair],
+        (words.BOY_HAIR if figure.who.is_boy else words.GIRL_HAIR)[figure.who.hair_style],
+        words.KINDS[figure.who.kind],
         words.HEADWEAR[figure.headwear],
-        (words.BOY_OUTFITS if figure.is_boy else words.GIRL_OUTFITS)[figure.outfit],
+        (words.BOY_OUTFITS if figure.who.is_boy else words.GIRL_OUTFITS)[figure.outfit],
         words.POSES[figure.pose],
     ]
     if figure.held:
@@ -335,10 +317,10 @@ def _options(figure: Figure) -> list[words.Option]:
 def _add_face_tags(tags: set[str], figure: Figure, scene: Scene) -> None:
     expression = words.EXPRESSIONS[figure.expression].tags
     tags.update(expression)
-    tags.update(words.BANGS[figure.bangs].tags)
-    tags.update(words.EYEWEAR[figure.eyewear].tags)
-    if "closed_eyes" not in expression and figure.eyewear != "sunglasses":
-        tags.update(words.EYE_COLOURS[figure.eyes].tags)
+    tags.update(words.BANGS[figure.who.bangs].tags)
+    tags.update(words.EYEWEAR[figure.who.eyewear].tags)
+    if "closed_eyes" not in expression and figure.who.eyewear != "sunglasses":
+        tags.update(words.EYE_COLOURS[figure.who.eyes].tags)
         if scene.view == "front":
             tags.add("looking_to_the_side" if figure.gaze else "looking_at_viewer")
     if figure.blush:
@@ -346,9 +328,9 @@ def _add_face_tags(tags: set[str], figure: Figure, scene: Scene) -> None:
 
 
 def _add_body_tags(tags: set[str], figure: Figure, reach: int) -> None:
-    if figure.ahoge:
+    if figure.who.ahoge:
         tags.add("ahoge")
-    if figure.name and not figure.in_usual_outfit:
+    if figure.who.name and not figure.in_usual_outfit:
         tags.add("alternate_costume")
     if figure.sleeves == "none":
         tags.update(("bare_shoulders", "sleeveless"))

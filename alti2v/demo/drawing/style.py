@@ -54,8 +54,8 @@ def figure_style(figure: Figure, scene: Scene, pen: Pen, rng: Random) -> FigureS
         skin_shade=pen.tone(
             colours.blended(colours.SKIN[figure.skin], (206, 96, 104), 0.22 + 0.2 * pen.artist.shade)
         ),
-        hair=pen.tone(colours.HAIR[figure.hair]),
-        eyes=pen.tone(colours.EYES[figure.eyes]),
+        hair=pen.tone(colours.HAIR[figure.who.hair]),
+        eyes=pen.tone(colours.EYES[figure.who.eyes]),
         cloth=pen.tone(colours.CLOTH[figure.colour]),
         turn=max(-1.0, min(1.0, 0.75 * figure.gaze + rng.uniform(-0.4, 0.4))),
         view=scene.view,

@@ -6,7 +6,7 @@ import hashlib
 import io
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from random import Random
 from typing import Any
 
@@ -19,7 +19,7 @@ from alti2v.demo.drawing import vocabulary as words
 from alti2v.demo.drawing.characters import ARTISTS
 from alti2v.demo.drawing.corpus import Corpus, Illustration, illustration
 from alti2v.demo.drawing.figure import hair
-from alti2v.demo.drawing.scene import Scene, compose
+from alti2v.demo.drawing.scene import Figure, Scene, compose
 
 CORPUS = Corpus()
 FORMATS = {"jpg": "JPEG", "png": "PNG", "gif": "GIF"}
@@ -175,7 +175,7 @@ SCENE_FIELDS = {
 def plain() -> Scene:
     """An unnamed figure on white, with nothing that hides its details."""
     scene = compose(Random(5))
-    figure = replace(
+    figure = changed_figure(
         compose(Random(12)).figures[0],
         is_boy=False,
         skin=0,
@@ -219,8 +219,15 @@ def plain() -> Scene:
     )
 
 
+def changed_figure(figure: Figure, **changes: Any) -> Figure:
+    own = {field.name for field in fields(Figure)}
+    of_who = {name: value for name, value in changes.items() if name not in own}
+    of_figure = {name: value for name, value in changes.items() if name in own}
+    return replace(figure, who=replace(figure.who, **of_who), **of_figure)
+
+
 def with_figure(scene: Scene, **changes: Any) -> Scene:
-    return replace(scene, figures=(replace(scene.figures[0], **changes),))
+    return replace(scene, figures=(changed_figure(scene.figures[0], **changes),))
 
 
 def seen_by_the_model(scene: Scene) -> np.ndarray:

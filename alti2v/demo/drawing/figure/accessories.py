@@ -16,18 +16,18 @@ _DEMON: Colour = (98, 56, 104)
 
 def draw_behind(pen: Pen, style: FigureStyle) -> None:
     """Draw wings and tails; the pen is the body's."""
-    _GROWN_BEHIND.get(style.figure.kind, _nothing)(pen, style)
+    _GROWN_BEHIND.get(style.figure.who.kind, _nothing)(pen, style)
 
 
 def draw_on_head(pen: Pen, style: FigureStyle) -> None:
     """Draw ears, horns and a halo, then headwear."""
-    _GROWN_ON_HEAD.get(style.figure.kind, _nothing)(pen, style)
+    _GROWN_ON_HEAD.get(style.figure.who.kind, _nothing)(pen, style)
     _WORN.get(style.figure.headwear, _nothing)(pen, style)
 
 
 def draw_elf_ears(pen: Pen, style: FigureStyle) -> None:
     """Draw pointed ears, which the hair overlaps."""
-    if style.figure.kind == "elf":
+    if style.figure.who.kind == "elf":
         ear = bends((0.8, 0.0), (1.3, -0.3, 1.62, -0.36), (1.4, 0.2, 0.84, 0.42))
         for path in (ear, mirrored(ear)):
             pen.shape(path, style.skin)
@@ -38,7 +38,7 @@ def draw_elf_ears(pen: Pen, style: FigureStyle) -> None:
 
 def draw_eyewear(pen: Pen, style: FigureStyle) -> None:
     """Draw glasses, sunglasses or an eyepatch."""
-    _EYEWEAR.get(style.figure.eyewear, _nothing)(pen.moved(0.16 * style.turn, 0), style)
+    _EYEWEAR.get(style.figure.who.eyewear, _nothing)(pen.moved(0.16 * style.turn, 0), style)
 
 
 def _nothing(_: Pen, __: FigureStyle) -> None:
@@ -195,7 +195,7 @@ def _hair_ribbon(pen: Pen, _: FigureStyle) -> None:
 
 
 def _hairband(pen: Pen, style: FigureStyle) -> None:
-    colour = pen.tone((226, 70, 90) if style.figure.hair != "red" else (250, 250, 252))
+    colour = pen.tone((226, 70, 90) if style.figure.who.hair != "red" else (250, 250, 252))
     pen.rope(arc(0, -0.1, (1.0, 1.06), (196, 344)), pen.shade(colour, 1.4), width=0.24)
     pen.rope(arc(0, -0.1, (1.0, 1.06), (196, 344)), colour, width=0.18)
 

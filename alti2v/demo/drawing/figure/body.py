@@ -74,7 +74,7 @@ def _arm(pen: Pen, style: FigureStyle, reach: Reach, sleeve: Colour) -> None:
     joints = (shoulder, reach.elbow, reach.hand)
     glove = pen.tone(colours.CLOTH["white"] if figure.outfit != "armor" else (150, 156, 172))
     hand = glove if figure.gloves else style.skin
-    width = 0.4 if figure.is_boy else 0.34
+    width = 0.4 if figure.who.is_boy else 0.34
     _bent(pen, joints, (width, width * 0.82, width * 0.66), style.skin)
     _hand(pen, reach, hand)
     if figure.gloves:
@@ -144,7 +144,7 @@ def _between(one: Point, other: Point, share: float) -> Point:
 
 def draw_neck(pen: Pen, style: FigureStyle) -> None:
     """Draw the skin of neck and shoulders; clothes cover it later."""
-    broad = 1.1 if style.figure.is_boy else 1.0
+    broad = 1.1 if style.figure.who.is_boy else 1.0
     neck = bends(
         (-0.2, 0.7),
         (-0.22, 1.2, -0.3, 1.28),
@@ -170,7 +170,7 @@ def draw_neck(pen: Pen, style: FigureStyle) -> None:
 
 def trunk(style: FigureStyle, *, hem: float = 3.3, flare: float = 0.0) -> Path:
     """Outline of a garment on the trunk, from the shoulders to the hem."""
-    broad, waist = (1.1, 0.72) if style.figure.is_boy else (1.0, 0.6)
+    broad, waist = (1.1, 0.72) if style.figure.who.is_boy else (1.0, 0.6)
     hip = 0.82 + flare
     return bends(
         (-0.26, 1.26),
@@ -190,7 +190,7 @@ def trunk(style: FigureStyle, *, hem: float = 3.3, flare: float = 0.0) -> Path:
 def draw_legs(pen: Pen, style: FigureStyle) -> None:
     """Draw legs, legwear and shoes."""
     figure = style.figure
-    pants = pen.tone((64, 66, 84)) if figure.is_boy and figure.outfit != "kimono" else None
+    pants = pen.tone((64, 66, 84)) if figure.who.is_boy and figure.outfit != "kimono" else None
     for side in (-1, 1):
         leg = pen.moved(0, 0, stretch=side)
         leg.shape(limb(((0.4, 3.1), (0.42, 4.5), (0.4, 6.0)), (0.74, 0.52, 0.34)), style.skin)

@@ -29,7 +29,7 @@ def draw_head(pen: Pen, style: FigureStyle) -> None:
         (-0.88, 0.42, -cheek, 0.68),
         (-0.3, 1.02, 0.0, 1.04),
     )
-    if style.figure.kind in {"human", "angel", "demon"}:
+    if style.figure.who.kind in {"human", "angel", "demon"}:
         for side in (-1, 1):
             pen.shape(ellipse(side * 0.9, 0.22, 0.15, 0.22), style.skin)
             pen.fill(ellipse(side * 0.9, 0.24, 0.07, 0.12), style.skin_shade)

@@ -28,7 +28,7 @@ _LOOSE = {
 
 def draw_hair_behind(pen: Pen, style: FigureStyle) -> None:
     """Draw the hair behind the head and the body."""
-    hair_style = style.figure.hair_style
+    hair_style = style.figure.who.hair_style
     if hair_style in _LOOSE:
         length, spread = _LOOSE[hair_style]
         _loose(pen, style, length=style.down(length), spread=spread)
@@ -38,19 +38,19 @@ def draw_hair_behind(pen: Pen, style: FigureStyle) -> None:
 def draw_hair_before(pen: Pen, style: FigureStyle) -> None:
     """Draw bangs, side locks and the tied parts in front; the face must be drawn already."""
     figure = style.figure
-    hair_style = figure.hair_style
+    hair_style = figure.who.hair_style
     _bangs_shadow(pen, style)
-    if not figure.is_boy:
+    if not figure.who.is_boy:
         _side_locks(pen, style)
     _cap(pen, style)
     _TIED_BEFORE.get(hair_style, _nothing)(pen, style)
-    if figure.ahoge:
+    if figure.who.ahoge:
         _ahoge(pen, style)
 
 
 def draw_hair_over_back(pen: Pen, style: FigureStyle) -> None:
     """Draw the hair of a figure seen from behind, which covers head and back."""
-    hair_style = style.figure.hair_style
+    hair_style = style.figure.who.hair_style
     if hair_style in _LOOSE:
         length, spread = _LOOSE[hair_style]
         _loose(pen, style, length=style.down(length), spread=spread, is_in_front=True)
@@ -62,7 +62,7 @@ def draw_hair_over_back(pen: Pen, style: FigureStyle) -> None:
         for x in (-0.6, -0.25, 0.15, 0.5):
             pen.stroke(curve((x * 0.6, -0.75), (x * 1.1, 0.0), (x, 0.75)), ink, weight=1.4)
     _TIED_BEFORE.get(hair_style, _nothing)(pen, style)
-    if style.figure.ahoge:
+    if style.figure.who.ahoge:
         _ahoge(pen, style)
 
 
@@ -79,8 +79,8 @@ def zigzag(points: tuple[Point, ...], bulge: float) -> tuple[tuple[float, float,
 
 
 def _loose(pen: Pen, style: FigureStyle, *, length: float, spread: float, is_in_front: bool = False) -> None:
-    is_wavy = style.figure.hair_style == "wavy"
-    is_even = style.figure.hair_style in {"bob", "hime_cut"}
+    is_wavy = style.figure.who.hair_style == "wavy"
+    is_even = style.figure.who.hair_style in {"bob", "hime_cut"}
     tips: list[Point] = []
     count = 5
     for step in range(2 * count + 1):
@@ -121,8 +121,8 @@ def _cap(pen: Pen, style: FigureStyle) -> None:
     """Draw the hair on the skull, with the bangs as its lower edge."""
     figure = style.figure
     shift = 0.1 * style.turn
-    edge = _BANGS[figure.bangs]
-    outer = _SPIKED_OUTER if figure.hair_style == "spiked" else _OUTER
+    edge = _BANGS[figure.who.bangs]
+    outer = _SPIKED_OUTER if figure.who.hair_style == "spiked" else _OUTER
     lower = bends((0.9, 0.12), *zigzag(tuple((x + shift, y) for x, y in edge), -0.16), (-0.9, 0.0, -0.9, 0.12))
     outline = np.concatenate([outer, lower])
     pen.shape(outline, style.hair)
@@ -186,7 +186,7 @@ _BANGS: Mapping[str, tuple[Point, ...]] = {
 
 
 def _bangs_shadow(pen: Pen, style: FigureStyle) -> None:
-    edge = tuple((x * 0.92 + 0.1 * style.turn, min(y + 0.1, 0.5)) for x, y in _BANGS[style.figure.bangs])
+    edge = tuple((x * 0.92 + 0.1 * style.turn, min(y + 0.1, 0.5)) for x, y in _BANGS[style.figure.who.bangs])
     points = ((0.74, -0.1), *edge, (-0.74, -0.1))
     pen.fill(
         bends((0.74, -0.6), (0.74, -0.3, 0.74, -0.1), *zigzag(points, 0.14), (-0.74, -0.3, -0.74, -0.6)),
@@ -221,7 +221,7 @@ def draw_gleam(pen: Pen, style: FigureStyle) -> None:
 
 def _side_locks(pen: Pen, style: FigureStyle) -> None:
     """Draw a strand in front of each ear."""
-    length = style.down(1.75) if style.figure.hair_style == "hime_cut" else 0.0
+    length = style.down(1.75) if style.figure.who.hair_style == "hime_cut" else 0.0
     for side in (-1, 1):
         end = length or 1.02 + style.rng.uniform(-0.12, 0.12)
         width = 0.15 if length else 0.0

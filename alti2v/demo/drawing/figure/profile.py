@@ -21,7 +21,7 @@ def draw_profile(pen: Pen, style: FigureStyle) -> None:
     accessories.draw_elf_ears(pen.moved(_BACK, 0, stretch=0.7), style)
     pen.shape(_CONTOUR, style.skin)
     _face(pen, style)
-    if style.figure.kind == "human":
+    if style.figure.who.kind == "human":
         pen.shape(ellipse(-0.16, 0.24, 0.15, 0.23), style.skin)
         pen.fill(ellipse(-0.14, 0.26, 0.07, 0.13), style.skin_shade)
     _hair(pen, style)
@@ -66,15 +66,15 @@ _USUAL_EDGE: tuple[Point, ...] = ((0.86, 0.02), (0.7, -0.36), (0.56, 0.0), (0.4,
 
 
 def _hair(pen: Pen, style: FigureStyle) -> None:
-    edge = _EDGES.get(style.figure.bangs, _USUAL_EDGE)
-    lock: Point = (0.1, 0.4 if style.figure.is_boy else 1.0)
+    edge = _EDGES.get(style.figure.who.bangs, _USUAL_EDGE)
+    lock: Point = (0.1, 0.4 if style.figure.who.is_boy else 1.0)
     points = (*edge, lock, (-0.04, -0.1), (-0.5, 0.5), (-0.66, 0.86))
     crown: tuple[tuple[float, float, float, float], ...] = (
         (-1.3, 0.3, -1.2, -0.4),
         (-0.98, -1.36, -0.1, -1.34),
         (0.7, -1.32, 0.84, -0.6),
     )
-    if style.figure.hair_style == "spiked":
+    if style.figure.who.hair_style == "spiked":
         crown = (*hair.zigzag(_SPIKES, 0.1), (0.7, -0.9, 0.84, -0.6))
     first = ((0.92, -0.4, *points[0]),)
     pen.shape(bends((0.84, -0.6), *first, *hair.zigzag(points, 0.12), *crown), style.hair)

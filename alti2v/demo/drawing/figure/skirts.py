@@ -42,7 +42,7 @@ def _pleated_skirt(pen: Pen, style: FigureStyle) -> None:
 
 
 def _plain_skirt(pen: Pen, style: FigureStyle) -> None:
-    if not style.figure.is_boy:
+    if not style.figure.who.is_boy:
         _skirt(pen, style.cloth, hem=4.15, width=1.1, pleats=2)
 
 
@@ -51,7 +51,7 @@ def _grey_skirt(pen: Pen, _: FigureStyle) -> None:
 
 
 def _shorts(pen: Pen, style: FigureStyle) -> None:
-    if not style.figure.is_boy:
+    if not style.figure.who.is_boy:
         leg = bends((0.0, 3.0), (0.4, 2.9, 0.84, 3.1), (0.9, 3.6, 0.86, 3.95), (0.4, 4.05, 0.06, 3.9))
         both(pen, leg, pen.tone((84, 96, 132)))
 

@@ -153,7 +153,7 @@ def _shirt_top(pen: Pen, style: FigureStyle) -> None:
     if style.view == "behind":
         return
     _collar(pen, white)
-    if style.figure.is_boy:
+    if style.figure.who.is_boy:
         _necktie(pen, pen.tone((60, 90, 170)))
         return
     bow = pen.tone((206, 50, 60))
