@@ -67,15 +67,6 @@ def row_groups(
         yield pa.Table.from_arrays(arrays, schema=schema)
 
 
-def read_rows(source: pa.NativeFile, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a Parquet file, all columns or some; raises as `row_groups`."""
-    groups = list(row_groups(source, columns))
-    if groups:
-        return pa.concat_tables(groups)
-    found = pq.ParquetFile(source).schema_arrow.empty_table()
-    return found if columns is None else found.select(list(columns))
-
-
 def _less(left: int, size: int) -> int:
     if not 0 <= size <= left:
         raise ValueError("it unpacks to far more than a table of its size")

@@ -172,12 +172,35 @@ def read_parts(path: Path, table: Table, columns: Sequence[str] | None = None) -
         VersionError: A program of another format version wrote it.
         DamagedError: It is not a Parquet file, or not this table; perhaps after some parts.
     """
+    with path.open("rb") as file:
+        yield from _parts(file, table, columns)
+
+
+def read_open_table(file: BinaryIO, table: Table, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a Parquet file that is already open, and may have been replaced by a newer one since.
+
+    Columns have the types of `schema`, whatever Parquet stores; the metadata are those of `schema` and further
+    ones that were passed to `write_arrow_table`.
+
+    Raises:
+        VersionError: A program of another format version wrote it.
+        DamagedError: It is not a Parquet file, or not this table.
+    """
+    import pyarrow as pa
+
+    return pa.concat_tables(_parts(file, table, columns))
+
+
+def _parts(file: BinaryIO, table: Table, columns: Sequence[str] | None) -> Iterator[pa.Table]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from alti2v.storage.parquet import row_groups
 
-    with path.open("rb") as file, _parquet_errors(path), pa.OSFile(f"/proc/self/fd/{file.fileno()}") as ours:
+    path = Path(file.name)
+    # Opened again by Arrow: if its threads hold a Python file when the program ends, it aborts or hangs
+    # (github.com/apache/arrow/issues/34314 and 50482; one in forty short programs here).
+    with _parquet_errors(path), pa.OSFile(f"/proc/self/fd/{file.fileno()}") as ours:
         there = pq.read_schema(ours)
         check_schema(path, table, there)
         names = _present(there.names, columns)
@@ -210,32 +233,6 @@ def _checked(path: Path, table: Table, found: pa.Table, columns: Sequence[str] |
         found = found.append_column(wanted.field(name), pa.nulls(len(found), wanted.field(name).type))
     fields = [field for field in wanted if columns is None or field.name in columns]
     return found.select([field.name for field in fields]).cast(pa.schema(fields, wanted.metadata))
-
-
-def read_open_table(file: BinaryIO, table: Table, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a Parquet file that is already open, and may have been replaced by a newer one since.
-
-    Columns have the types of `schema`, whatever Parquet stores; the metadata are those of `schema` and further
-    ones that were passed to `write_arrow_table`.
-
-    Raises:
-        VersionError: A program of another format version wrote it.
-        DamagedError: It is not a Parquet file, or not this table.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from alti2v.storage.parquet import read_rows
-
-    path = Path(file.name)
-    with _parquet_errors(path):
-        # Opened again by Arrow: if its threads hold a Python file when the program ends, it aborts or hangs
-        # (github.com/apache/arrow/issues/34314 and 50482; one in forty short programs here).
-        with pa.OSFile(f"/proc/self/fd/{file.fileno()}") as ours:
-            there = pq.read_schema(ours)
-            check_schema(path, table, there)
-            found = read_rows(ours, _present(there.names, columns))
-        return _checked(path, table, found.replace_schema_metadata(there.metadata), columns)
 
 
 def row_count(path: Path) -> int:

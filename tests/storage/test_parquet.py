@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alti2v.storage.parquet import read_rows, row_groups
+from alti2v.storage.parquet import row_groups
 
 TEXTS = st.none() | st.sampled_from(["", "a", "ü" * 40]) | st.text()
 ROWS = st.lists(
@@ -41,7 +41,7 @@ SCHEMA = pa.schema(
 
 def _read(path: Path, columns: list[str] | None = None) -> Any:
     with pa.OSFile(str(path)) as file:
-        return read_rows(file, columns)
+        return pa.concat_tables(row_groups(file, columns))
 
 
 @given(rows=ROWS, group=st.integers(1, 4))
