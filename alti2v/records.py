@@ -4,7 +4,7 @@ Terms used throughout the program:
 
 - a **post** is what a board lists: an id, tags, URLs of files;
 - a **store** is the result of a crawl; a **dataset** is built from a store;
-- a **sample** is one picture of a dataset with its tags;
+- a **sample**, in code, is one picture of a dataset with its tags; messages say "picture";
 - a **shard** is one tar file of samples;
 - every post ends with exactly one **status**, and with a **reason** unless it is stored.
 """
@@ -140,6 +140,11 @@ class Post(NamedTuple):
             meta=tag_names(self.tags_meta),
             unknown=tag_names(self.tags_unknown),
         )
+
+
+def outcome_label(name: str) -> str:
+    """Write the name of an outcome, such as "dropped too_small", for people: "dropped: too_small"."""
+    return name.replace(" ", ": ", 1)
 
 
 def composed(tag: str) -> str:

@@ -24,7 +24,7 @@ from alti2v.dataset.filter_options import RATINGS
 from alti2v.errors import DamagedError, UsageError
 from alti2v.numerals import counted, duration, size
 from alti2v.output import print_result
-from alti2v.records import Finding, ProgressHook, Verification
+from alti2v.records import Finding, ProgressHook, Verification, outcome_label
 from alti2v.storage.directory import DirectoryKind, described_kind, kind_of
 from alti2v.storage.remote import is_url
 from alti2v.terminal.display import progress_display
@@ -164,8 +164,8 @@ def _built(report: BuildReport) -> dict[str, str | None]:
     return {
         "plan only": None if report.saved is None else f"nothing was published; saved in {report.saved}",
         "posts": f"{sum(report.outcomes.values()):,}",
-        **{f"  {outcome}": f"{count:,}" for outcome, count in report.outcomes.items()},
-        "samples": ", ".join(
+        **{f"  {outcome_label(name)}": f"{count:,}" for name, count in report.outcomes.items()},
+        "pictures": ", ".join(
             f"{getattr(report, split):,} {split}{_short(getattr(report, split), report.asked.get(split))}"
             for split in splits
         ),
@@ -177,8 +177,8 @@ def _built(report: BuildReport) -> dict[str, str | None]:
         **_named(report),
         "shards": f"{report.shards:,}: {_listed(report.shards_of)}; {about}{size(report.bytes)}",
         "time": duration(report.seconds),
-        "dataset": f"{report.dataset}, version {report.edition}",
-        "plan": report.plan_hash[:_SHOWN_DIGITS],
+        "dataset": f"{report.dataset}, version {report.edition} (every change adds one)",
+        "plan hash": f"{report.plan_hash[:_SHOWN_DIGITS]}, the same whenever posts and options are the same",
     }
 
 
@@ -353,7 +353,7 @@ def remove(*, dataset: str, ids: Path, work: Path | None, as_json: bool) -> None
             "removed": f"{report.removed:,}" if report.removed else f"nothing: {nothing}",
             "not in the dataset": f"{report.noted:,}, and kept out of later builds" if report.noted else None,
             "shards rewritten": f"{report.shards_rewritten:,}",
-            "samples": f"{report.train:,} train, {report.validation:,} validation, {report.test:,} test",
+            "pictures": f"{report.train:,} train, {report.validation:,} validation, {report.test:,} test",
             "dataset": f"{report.dataset}, version {report.edition}",
         },
     )

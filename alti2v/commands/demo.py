@@ -45,7 +45,7 @@ def demo(*, out: Path, posts: int, epochs: int | None, as_json: bool) -> None:
         table={
             "posts listed": f"{report.posts_listed:,}",
             "files stored": f"{report.files_stored:,}",
-            "samples": f"{report.train_samples:,} train, {report.validation_samples:,} validation, "
+            "pictures": f"{report.train_samples:,} train, {report.validation_samples:,} validation, "
             f"{report.test_samples:,} test",
             "tags": f"{report.tags:,}",
             "test mAP": "none, because too few tags have enough test pictures"

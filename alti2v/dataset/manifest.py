@@ -48,7 +48,7 @@ class Shard:
 
     def __post_init__(self) -> None:
         if self.samples < 0 or self.bytes < 0:
-            raise ValueError(f"shard {self.name} has {self.samples} samples in {self.bytes} bytes")
+            raise ValueError(f"shard {self.name} has {self.samples} pictures in {self.bytes} bytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +215,7 @@ def check_rows(path: Path, rows: pa.Table, shard: Shard) -> None:
 
     if rows.num_rows != shard.samples:
         raise DamagedError(
-            f"{path} has {rows.num_rows} rows for {shard.samples} samples: run `alti2v verify` on its folder"
+            f"{path} has {rows.num_rows} rows for {shard.samples} pictures: run `alti2v verify` on its folder"
         )
     check_keys(path, rows)
     if not {"id", "offset", "size"} <= set(rows.column_names):

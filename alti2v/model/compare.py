@@ -125,7 +125,7 @@ def _require_pictures(contestants: Sequence[Contestant], config: CompareConfig) 
             )
         if not manifest.samples(config.split):
             raise DataError(
-                f"{one.dataset} has no {config.split} samples: give another --split or build it with a "
+                f"{one.dataset} has no {config.split} pictures: give another --split or build it with a "
                 f"{config.split} split"
             )
 

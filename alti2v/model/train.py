@@ -188,7 +188,7 @@ def _open_dataset(config: TrainConfig) -> tuple[Manifest, tuple[Tag, ...]]:
     dataset = config.dataset
     manifest, tags = read_manifest(dataset), read_vocabulary(dataset)
     if not manifest.samples("train"):
-        raise DataError(f"{dataset} has no training samples: build it with a smaller --test and --validation")
+        raise DataError(f"{dataset} has no training pictures: build it with a smaller --test and --validation")
     if not tags:
         raise DataError(f"{dataset} has no tags to learn: build it with --top-tags of at least 1")
     backbone = config.backbone or RECIPES[config.recipe].backbone

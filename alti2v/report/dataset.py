@@ -17,7 +17,7 @@ from alti2v.dataset.stats import DatasetStats, Pair
 from alti2v.errors import DamagedError
 from alti2v.numerals import counted
 from alti2v.pictures.recipe import ORIGINAL, ImageRecipe, size_in_words
-from alti2v.records import Category
+from alti2v.records import Category, outcome_label
 from alti2v.report.charts import Axis, Chart, Series, decades, line_chart, nice_axis, steps
 from alti2v.report.rendering import render
 from alti2v.storage.layout import FIRST_DERIVED_ID, parse_shard_name
@@ -76,7 +76,7 @@ def stats_page(
         years=year_chart(stats),
         ratings=[(name or "unrated", number, number / total) for name, number in stats.ratings.items()],
         hosts=[(name, number, number / total) for name, number in list(stats.hosts.items())[:_HOSTS]],
-        outcomes=_shares(stats.outcomes),
+        outcomes=_shares({outcome_label(name): count for name, count in stats.outcomes.items()}),
         often=[pair for pair in pairs if pair.lift > 1][:_PAIRS],
         seldom=[pair for pair in pairs[::-1] if pair.lift < 1][:_PAIRS],
         square=_square(stats),
@@ -116,8 +116,8 @@ def stats_table(stats: DatasetStats) -> Mapping[str, str]:
         **{f"aspect {name}": counted(count, "picture") for name, count in stats.buckets.items()},
         "near-duplicates": f"{counted(stats.grouped, 'picture')} in "
         f"{counted(sum(stats.group_sizes.values()), 'group')}",
-        **{f"posts {outcome}": f"{count:,}" for outcome, count in stats.outcomes.items()},
-        "posts in all": f"{sum(stats.outcomes.values()):,}",
+        "posts": f"{sum(stats.outcomes.values()):,}",
+        **{f"  {outcome_label(name)}": f"{count:,}" for name, count in stats.outcomes.items()},
     }
     for sheet in stats.sheets[1:]:
         ids = ", ".join(str(picture.id) for picture in sheet.pictures[:10])

@@ -163,7 +163,7 @@ _FACTS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "validation_micro_f1": ("validation micro F1", figure),
     "threshold": ("threshold", figure),
     "seconds": ("training time", lambda seconds: f"{seconds / 60:,.1f} minutes"),
-    "samples_per_s": ("training speed", "{:,.0f} samples/s".format),
+    "samples_per_s": ("training speed", "{:,.0f} pictures/s".format),
     "input_wait": ("waiting for input", "{:.1%}".format),
 }
 

@@ -336,7 +336,7 @@ def test_bad_input_is_one_line_that_says_what_to_do(world: World, tmp_path: Path
         EvalConfig(run=world.run, batch_size=0)
 
     describe(world.dataset, {"train": TRAINED})
-    with pytest.raises(DataError, match="has no test samples: give another --split"):
+    with pytest.raises(DataError, match="has no test pictures: give another --split"):
         evaluate(EvalConfig(run=world.run))
 
     describe(world.dataset, SPLITS, size=16)

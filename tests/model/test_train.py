@@ -109,7 +109,7 @@ def test_progress_counts_every_step(reference: Any) -> None:
     steps = [progress for progress in training if not progress.milestone]
     assert [progress.done for progress in steps] == list(range(1, 7))
     assert {(progress.total, progress.unit) for progress in training} == {(6, "steps")}
-    assert list(steps[-1].counts) == ["epoch", "loss", "samples/s"]
+    assert list(steps[-1].counts) == ["epoch", "loss", "pictures/s"]
     assert steps[-1].counts["epoch"] == "2/2"
 
 
@@ -433,7 +433,7 @@ def test_nothing_to_train_on(tmp_path: Path) -> None:
     no_tags = write_dataset(tmp_path / "tags", {"train": [square(0, size=32)]}, size=32, tags=())
     small = write_dataset(tmp_path / "small", {"train": [square(0, size=16)]}, size=16)
 
-    for dataset, message in ((only_test, "no training samples"), (no_tags, "no tags"), (small, "needs 32")):
+    for dataset, message in ((only_test, "no training pictures"), (no_tags, "no tags"), (small, "needs 32")):
         with pytest.raises(DataError, match=message):
             train(config(dataset, tmp_path / "run"))
 

@@ -153,7 +153,7 @@ def test_facts_of_the_training_are_for_readers() -> None:
         "epochs": "1,200",
         "validation mAP, all tags": "0.669",
         "training time": "0.2 minutes",
-        "training speed": "1,234 samples/s",
+        "training speed": "1,234 pictures/s",
         "waiting for input": "1.2%",
     }
     assert training_facts({**training, "stopped_early": True})["epochs"] == "1,200, stopped early"

@@ -42,7 +42,7 @@ def check_shards(dataset: Path, shards: Sequence[Shard]) -> None:
             )
         if shard.samples * 2 * BLOCK > size:  # a picture has a header and at least one block
             raise DamagedError(
-                f"{data} is too small for {shard.samples} samples: run `alti2v verify {dataset} --repair`"
+                f"{data} is too small for {shard.samples} pictures: run `alti2v verify {dataset} --repair`"
             )
 
 

@@ -97,7 +97,7 @@ def renamed_tags(tags: Sequence[Tag], labels: TagOccurrences) -> list[str]:
 def wrong_counts(tags: Sequence[Tag], labels: TagOccurrences) -> list[str]:
     """List the tags whose count differs from the number of training pictures with their label."""
     return [
-        f"{tag.name!r} counts {tag.count} training samples, but {labels.counts_train[index]} have it"
+        f"{tag.name!r} counts {tag.count} training pictures, but {labels.counts_train[index]} have it"
         for index, tag in enumerate(tags)
         if tag.count != labels.counts_train[index]
     ]

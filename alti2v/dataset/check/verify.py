@@ -153,7 +153,7 @@ def _verify(dataset: _Dataset, progress: ProgressHook) -> Verification:
             findings += _check_shard(dataset, folder, shard, seen)
         done += shard.samples
         counts = {"findings": len(findings)} if findings else {}
-        progress(Progress(stage="verifying", done=done, total=manifest.total, unit="samples", counts=counts))
+        progress(Progress(stage="verifying", done=done, total=manifest.total, unit="pictures", counts=counts))
     pictures = seen.pictures.whole()
     is_complete = len(pictures.ids) == manifest.total  # else missing rows would make every tag a finding
     findings += _check_labels(dataset, seen.labels, is_complete=is_complete)
@@ -167,7 +167,7 @@ def _verify(dataset: _Dataset, progress: ProgressHook) -> Verification:
     return Verification(
         checked={
             "shards": len(manifest.shards),
-            "samples": manifest.total,
+            "pictures": manifest.total,
             "posts": sum(manifest.outcomes.values()),
         },
         findings=tuple(findings),
@@ -199,7 +199,7 @@ def _read_rows(folder: Path, shard: Shard) -> tuple[pa.Table, list[Finding]]:
         count = row_count(folder / shard.name.metadata)  # before the rows are read: there may be billions
         if count == shard.samples:
             return read_table(folder / shard.name.metadata, METADATA), []
-        what = f"has {count} rows for {shard.samples} samples: {_REBUILD}"
+        what = f"has {count} rows for {shard.samples} pictures: {_REBUILD}"
     except FileNotFoundError:
         what = f"is missing: {_AGAIN}"
     except VersionError as exc:
@@ -228,7 +228,7 @@ def _check_samples(dataset: _Dataset, path: Path, shard: Shard, rows: pa.Table) 
     faults = sample_faults(path, rows, dataset.manifest.image, deep=dataset.deep)
     findings = [*_some(shard.name.data, faults.in_tar), *_some(shard.name.metadata, faults.in_table)]
     if faults.count != shard.samples:
-        what = f"webdataset finds {faults.count} samples instead of {shard.samples}: {_REBUILD}"
+        what = f"webdataset finds {faults.count} pictures instead of {shard.samples}: {_REBUILD}"
         findings.append(Finding(where=shard.name.data, what=what))
     return findings
 
@@ -267,7 +267,7 @@ def _check_outcomes(dataset: _Dataset, pictures: PicturesInShards) -> list[Findi
     faults = {
         "contains a post twice": len(distinct(ids)) != len(ids),
         "its totals differ from the manifest's": counts != dataset.manifest.outcomes,
-        "the stored posts differ from the samples of the shards": not stored.same_as(pictures),
+        "the stored posts differ from the pictures of the shards": not stored.same_as(pictures),
     }
     return [Finding(where=OUTCOMES_FILE, what=what) for what, is_so in faults.items() if is_so]
 

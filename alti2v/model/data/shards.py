@@ -101,7 +101,7 @@ def open_source(dataset: Path, split: str) -> SplitSource:
         )
     shards = manifest.split(split)
     if not manifest.samples(split):
-        raise DataError(f"{dataset} has no {split} samples: build it with a {split} split")
+        raise DataError(f"{dataset} has no {split} pictures: build it with a {split} split")
     check_shards(dataset, shards)
     return SplitSource(
         dataset=dataset,

@@ -61,7 +61,7 @@ def open_split(dataset: Path, model: SavedModel, *, split: str) -> Manifest:
         )
     if not manifest.samples(split):
         raise DataError(
-            f"{dataset} has no {split} samples: give another --split or build it with a {split} split"
+            f"{dataset} has no {split} pictures: give another --split or build it with a {split} split"
         )
     return manifest
 

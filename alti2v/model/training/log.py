@@ -19,7 +19,7 @@ def epoch_line(log: Sequence[Mapping[str, Any]], *, epochs: int) -> str:
     parts = [f"epoch {row['epoch']}/{epochs}: loss {row['loss']:.4g}"]
     if row["val_map"] is not None:
         parts.append(validation_figures(row["val_map"], row["val_micro_f1"]))
-    parts.append(f"{row['samples_per_s']:,.1f} samples/s, input wait {row['input_wait']:.1%}")
+    parts.append(f"{row['samples_per_s']:,.1f} pictures/s, input wait {row['input_wait']:.1%}")
     return ", ".join(parts)
 
 

@@ -266,7 +266,7 @@ class _Loop:
         counts: dict[str, str | float] = {
             "epoch": f"{epoch + 1}/{job.recipe.epochs}",
             "loss": round(position.loss_sum / seen, 4),
-            "samples/s": round(seen / self._epoch_s(), 1),
+            "pictures/s": round(seen / self._epoch_s(), 1),
         }
         self._progress(replace(self._progress_now, counts=counts))
 

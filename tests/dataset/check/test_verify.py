@@ -58,7 +58,7 @@ def test_a_whole_dataset_has_no_findings(whole: Path) -> None:
     verification = verify_dataset(whole, deep=True, progress=seen.append)
 
     assert verification.findings == ()
-    assert verification.checked == {"shards": 4, "samples": 24, "posts": 24}
+    assert verification.checked == {"shards": 4, "pictures": 24, "posts": 24}
     assert (seen[-1].done, seen[-1].total) == (24, 24)
 
 
@@ -206,7 +206,7 @@ def test_counts_of_the_vocabulary(dataset: Path) -> None:
     )
 
     assert [where for where, _ in found(dataset)] == ["tags.parquet"]
-    assert "counts 99 training samples" in found(dataset)[0][1]
+    assert "counts 99 training pictures" in found(dataset)[0][1]
 
 
 def test_sums_of_the_outcomes(dataset: Path) -> None:
@@ -216,7 +216,7 @@ def test_sums_of_the_outcomes(dataset: Path) -> None:
 
     assert [what for _, what in found(dataset)] == [
         "its totals differ from the manifest's",
-        "the stored posts differ from the samples of the shards",
+        "the stored posts differ from the pictures of the shards",
     ]
 
 

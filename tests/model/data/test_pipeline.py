@@ -182,7 +182,7 @@ def test_empty_split_is_said(tmp_path: Path) -> None:
     """A split without samples is an error, not an empty evaluation."""
     dataset = write_squares(tmp_path / "dataset", train=4, validation=0, test=0)
 
-    with pytest.raises(DataError, match="no test samples"):
+    with pytest.raises(DataError, match="no test pictures"):
         next(evaluation_batches(dataset, split="test", batch_size=4))
 
 
