@@ -17,8 +17,8 @@ import os
 import struct
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import astuple, dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 # Requests sent exactly 1/rate apart arrive a little closer together or wider apart; 5 % keep every second at
 # the host within the rate.
@@ -26,8 +26,7 @@ _MARGIN = 1.05
 _EXPIRES_AFTER_S = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Moments:
+class _Moments(NamedTuple):
     """Times recorded for a host, in s of the monotonic clock.
 
     Attributes:
@@ -113,25 +112,22 @@ class Pace:
             self._left_unpaced_s = self._clock()  # for a crawl delay that becomes known later
             return
         if self._left_unpaced_s > self._moments.left_s:
-            self._moments = replace(self._moments, left_s=self._left_unpaced_s)
+            self._moments = self._moments._replace(left_s=self._left_unpaced_s)
         async with self._api_queue if is_api else contextlib.nullcontext():
             # A request that waits for the API's rate lets requests for files pass.
             while (api_s := await self._send(is_api=is_api)) > 0:
                 await self._sleep(api_s)
 
     def silence_s(self) -> float:
-        """Return the remaining pause that the host asked for, in s."""
-        if self._file is None:  # called several times for each request
-            return _left(self._moments.silent_from_s, self._moments.silent_for_s, self._clock())
-        with self._locked() as moments:
-            return _left(moments.silent_from_s, moments.silent_for_s, self._clock())
+        """Return the rest of the pause that the host asked for, s; of other processes as of the last turn."""
+        return _left(self._moments.silent_from_s, self._moments.silent_for_s, self._clock())
 
     def be_silent(self, seconds: float) -> None:
         """Pause requests to the host for a number of seconds, in all processes."""
         now = self._clock()
         with self._locked() as moments:
             if seconds > _left(moments.silent_from_s, moments.silent_for_s, now):
-                self._write(replace(moments, silent_from_s=now, silent_for_s=seconds))
+                self._write(moments._replace(silent_from_s=now, silent_for_s=seconds))
 
     async def _send(self, *, is_api: bool) -> float:
         """Record a request and return 0, or return how long the API's rate is used up, in s."""
@@ -153,8 +149,8 @@ class Pace:
             host_s = _left(moments.left_s, max(gap_s, moments.gap_s), now)
             api_s = _left(moments.api_left_s, max(api_gap_s, moments.api_gap_s), now) if is_api else 0.0
             if host_s <= 0 and api_s <= 0:
-                left = replace(moments, left_s=now, gap_s=gap_s)
-                self._write(replace(left, api_left_s=now, api_gap_s=api_gap_s) if is_api else left)
+                left = moments._replace(left_s=now, gap_s=gap_s)
+                self._write(left._replace(api_left_s=now, api_gap_s=api_gap_s) if is_api else left)
             return host_s, api_s
 
     @contextlib.contextmanager
@@ -166,14 +162,15 @@ class Pace:
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
             data = os.pread(self._file, _FORMAT.size, 0)
-            yield _Moments(*_FORMAT.unpack(data)) if len(data) == _FORMAT.size else _Moments()
+            self._moments = _Moments(*_FORMAT.unpack(data)) if len(data) == _FORMAT.size else _Moments()
+            yield self._moments
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def _write(self, moments: _Moments) -> None:
         self._moments = moments
         if self._file is not None:
-            os.pwrite(self._file, _FORMAT.pack(*astuple(moments)), 0)
+            os.pwrite(self._file, _FORMAT.pack(*moments), 0)
 
 
 def _left(since_s: float, seconds: float, now: float) -> float:

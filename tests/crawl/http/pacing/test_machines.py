@@ -8,12 +8,14 @@ import math
 import socket
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from alti2v.crawl.http.client import Client
+from alti2v.crawl.http.pacing.rate_limit import Pace
 from alti2v.crawl.http.results import Purpose, Received
 from alti2v.crawl.http.retry import FailKind
 from alti2v.crawl.http.ssrf_guard import AddressGuard, PrivateAddressError, address_group
@@ -98,6 +100,27 @@ async def test_a_pause_holds_for_every_port(serve: Any) -> None:
 
     assert slept == [30, 30]
     assert heard == []
+
+
+async def test_a_pause_of_another_process_holds_from_the_next_request_on(serve: Any, tmp_path: Path) -> None:
+    """A process that the host has never asked to pause reads of it before it sends a request."""
+    clock = Clock()
+    heard: list[float] = []
+
+    async def handler(_: web.Request) -> web.Response:
+        heard.append(clock.now)
+        return web.Response(body=b"x")
+
+    board = await serve(handler)
+    other = Pace("127.0.0.1", rate=1.0, api_rate=math.inf, directory=tmp_path, clock=clock)
+    config = replace(SHARED, board=board, pace_dir=tmp_path)
+    async with Client(config, clock=clock, sleep=clock.sleep) as client:
+        await client.get(f"{board}/a", purpose=Purpose.API, max_bytes=10)
+        other.be_silent(30)
+        await client.get(f"{board}/b", purpose=Purpose.API, max_bytes=10)
+    other.close()
+
+    assert heard[1] - heard[0] >= 30
 
 
 async def test_allow_private_opens_only_the_boards_own_host(
