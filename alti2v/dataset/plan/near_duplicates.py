@@ -97,7 +97,7 @@ def near_duplicate_pairs(appearances: Appearances) -> tuple[_Rows, _Rows]:
     for view in HashView:
         is_mirrored = view in (HashView.MIRRORED, HashView.MIRRORED_TRIMMED)
         others = whole if view is HashView.WHOLE else appearances.hashes(view)
-        first, second = near_pairs(whole, others, near_bits=NEAR_BITS, is_same=True)
+        first, second = near_pairs(whole, others, near_bits=NEAR_BITS)
         if others is whole:
             same_first, same_second = _equal_pairs(whole)
             first, second = np.concatenate([first, same_first]), np.concatenate([second, same_second])

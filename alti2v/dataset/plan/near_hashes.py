@@ -34,14 +34,14 @@ _Places = npt.NDArray[np.int32]
 _Hashes = npt.NDArray[np.uint64]
 
 
-def near_pairs(left: _Hashes, right: _Hashes, *, near_bits: int, is_same: bool = False) -> tuple[_Rows, _Rows]:
+def near_pairs(left: _Hashes, right: _Hashes, *, near_bits: int) -> tuple[_Rows, _Rows]:
     """Find all pairs of hashes that differ in at most `near_bits` bits.
 
     Args:
         left: (n,) hashes.
-        right: (m,) hashes; if it is `left`, each pair is found once.
+        right: (m,) hashes; row i of both is of the same picture, which is not paired with itself. If it is
+            `left`, each pair is found once.
         near_bits: Maximum number of different bits.
-        is_same: True if row i of both is the same picture, which is not paired with itself.
 
     Returns:
         Two (p,) arrays: rows of `left` and of `right`; the first row represents all rows with the same hash.
@@ -49,7 +49,7 @@ def near_pairs(left: _Hashes, right: _Hashes, *, near_bits: int, is_same: bool =
     ours = _distinct_hashes(left)
     theirs = ours if right is left else _distinct_hashes(right)
     found = _NO_ROWS
-    for at, to in _near_in_bands(ours, theirs, near_bits, is_same=is_same):
+    for at, to in _near_in_bands(ours, theirs, near_bits):
         # A pair may agree in more than one band.
         found = distinct(np.concatenate([found, at.astype(np.int64) * len(right) + to]))
     return found // max(len(right), 1), found % max(len(right), 1)
@@ -95,7 +95,7 @@ def _band(values: _Hashes, rows: _Places, low: int, high: int) -> _Band:
 
 
 def _near_in_bands(
-    ours: tuple[_Hashes, _Places], theirs: tuple[_Hashes, _Places], near_bits: int, *, is_same: bool
+    ours: tuple[_Hashes, _Places], theirs: tuple[_Hashes, _Places], near_bits: int
 ) -> Iterator[tuple[_Places, _Places]]:
     """Yield rows of near pairs, with repetitions, band by band."""
     edges = [HASH_BITS * band // _BANDS for band in range(_BANDS + 1)]
@@ -112,22 +112,20 @@ def _near_in_bands(
         left = _band(*ours, low, high)
         right = left if theirs is ours else _band(*theirs, low, high)
         found = [(_NO_ROWS.astype(np.int32), _NO_ROWS.astype(np.int32))]
-        rows_of = functools.partial(_rows_of, left, right, is_same=is_same)
+        rows_of = functools.partial(_rows_of, left, right)
         found += _near_in_band(left, right, flips, near_bits, rows_of)
         firsts, seconds = (np.concatenate(ends) for ends in zip(*found, strict=True))
         yield firsts, seconds
 
 
-def _rows_of(left: _Band, right: _Band, at: _Rows, to: _Rows, *, is_same: bool) -> tuple[_Places, _Places]:
+def _rows_of(left: _Band, right: _Band, at: _Rows, to: _Rows) -> tuple[_Places, _Places]:
     """Return the rows of pairs of positions; no picture with itself, and pairs within a band in one order."""
     if right is left:
         is_ordered = left.hashes[at] < right.hashes[to]
         at, to = np.where(is_ordered, at, to), np.where(is_ordered, to, at)
         is_wanted = at != to
-    elif is_same:
-        is_wanted = left.rows[at] != right.rows[to]
     else:
-        return left.rows[at], right.rows[to]
+        is_wanted = left.rows[at] != right.rows[to]
     return left.rows[at[is_wanted]], right.rows[to[is_wanted]]
 
 

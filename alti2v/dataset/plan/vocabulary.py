@@ -60,9 +60,9 @@ class TagLists:
 
     def take(self, rows: npt.NDArray[np.int64]) -> TagLists:
         """Return the tags of some posts, in the given order."""
-        return joined(self.in_blocks(rows), room=int(self.lengths[rows].sum()))
+        return joined(self._in_blocks(rows), room=int(self.lengths[rows].sum()))
 
-    def in_blocks(self, rows: npt.NDArray[np.int64]) -> Iterator[TagLists]:
+    def _in_blocks(self, rows: npt.NDArray[np.int64]) -> Iterator[TagLists]:
         """Yield the tags of some posts in blocks: a copy of a whole board's tags takes 200 MB."""
         for some in blocks(len(rows)):
             part = rows[some]
@@ -94,13 +94,6 @@ class TagLists:
             )
             codes[first:last] = _sorted_pairs(owners, new_code[self.codes[first:last]])
         return TagLists(self.offsets, codes)
-
-    def counts(self, rows: npt.NDArray[np.int64], *, tags: int) -> npt.NDArray[np.int64]:
-        """Count the posts among `rows` that have each of `tags` tags, (tags,) int64."""
-        counts = np.zeros(tags, np.int64)
-        for part in self.in_blocks(rows):
-            counts += np.bincount(part.codes, minlength=tags)
-        return counts
 
 
 def tag_lists(owners: npt.NDArray[np.int64], codes: npt.NDArray[np.int32], posts: int) -> TagLists:

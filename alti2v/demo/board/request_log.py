@@ -63,16 +63,6 @@ class Traffic:
         """Requests of every kind."""
         return self.kinds.total()
 
-    def most_in(self, window_s: float, *kinds: RequestKind) -> int:
-        """Maximum number of requests within any `window_s` seconds, of these kinds; of all without a kind."""
-        times_s = sorted(
-            time_s for kind, times in self.times_s.items() if not kinds or kind in kinds for time_s in times
-        )
-        return max(
-            (bisect_right(times_s, start_s + window_s) - place for place, start_s in enumerate(times_s)),
-            default=0,
-        )
-
     def within(self, window_s: float, *, now_s: float) -> int:
         """Requests of every kind in the last `window_s` seconds."""
         return sum(len(times_s) - bisect_right(times_s, now_s - window_s) for times_s in self.times_s.values())

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alti2v.model.arrays import Float64Array, Int64Array
+from alti2v.model.arrays import Int64Array
 from alti2v.model.evaluation.metrics import Curve, Scores
 from alti2v.model.evaluation.paired_bootstrap import PairedScores
 from alti2v.model.evaluation.reliability import Reliability
@@ -158,7 +158,3 @@ class Comparison:
     notes: tuple[str, ...]
     seconds: float
     file_names: Mapping[int, str] = field(default_factory=dict)
-
-    def average_precision(self, model: int) -> Float64Array:
-        """Average precision of each tag, (T,); NaN if too few pictures carry it."""
-        return self.models[model].paired.average_precision

@@ -58,7 +58,8 @@ def test_both_are_scored_on_the_same_pictures_with_the_common_tags(tmp_path: Pat
     assert any("not compared: 1 of first and 1 of second" in note for note in found.notes)
     assert any("mAP is the mean over only 3 tags: " in note for note in found.notes)
     assert any("with only 3 positive pictures" in note for note in found.notes)
-    for path, values in ((first, found.average_precision(0)), (second, found.average_precision(1))):
+    for path, model in zip((first, second), found.models, strict=True):
+        values = model.paired.average_precision
         alone = evaluate(EvalConfig(run=path, min_positives=3))
         ours = {tag.name: value for tag, value in zip(found.tags, values, strict=True)}
         theirs = {
@@ -92,7 +93,9 @@ def test_datasets_of_other_sizes_and_orders_are_matched_by_post(tmp_path: Path) 
     (batch,) = evaluation_batches(large, split="test", batch_size=36)
     said = load_model(second).network.predict_on_batch(batch.images)["probabilities"]
     expected = average_precision_score(batch.labels, np.asarray(said), average=None)
-    np.testing.assert_allclose(found.average_precision(1), expected, atol=0.02)  # binned there, not here
+    np.testing.assert_allclose(
+        found.models[1].paired.average_precision, expected, atol=0.02
+    )  # binned there, not here
 
 
 def test_pictures_that_one_of_them_was_trained_on_are_left_out(tmp_path: Path) -> None:

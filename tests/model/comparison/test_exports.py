@@ -75,7 +75,9 @@ def test_a_run_and_its_export_are_one_network(trained: Path, monkeypatch: pytest
     found = compare(CompareConfig(models=(run, exported), min_positives=3), out=trained / "out")
 
     assert "run and exported are the same network" in " ".join(found.notes)
-    np.testing.assert_allclose(found.average_precision(0), found.average_precision(1), atol=1e-6)
+    np.testing.assert_allclose(
+        found.models[0].paired.average_precision, found.models[1].paired.average_precision, atol=1e-6
+    )
     assert found.models[0].overall.scores.squared_error == pytest.approx(
         found.models[1].overall.scores.squared_error, abs=1e-6
     )

@@ -128,7 +128,7 @@ def assert_as_by_hand(world: World, found: Comparison, names: Sequence[str], *, 
     for number, name in enumerate(names):
         labels, said = expected(world, name, "test", originals=originals, tags=tags)
         aps = [average_precision_score(labels[:, t], said[:, t]) for t in range(len(tags))]
-        np.testing.assert_allclose(found.average_precision(number), aps, atol=0.02)
+        np.testing.assert_allclose(found.models[number].paired.average_precision, aps, atol=0.02)
         model = found.models[number]
         assert model.overall.scores.mean_ap == pytest.approx(np.mean(aps), abs=0.01)
         passed = said >= np.float32(model.threshold)
@@ -454,7 +454,7 @@ def test_a_run_is_judged_beside_taggers_of_others(world: World, tmp_path: Path) 
     place = {tag.name: index for index, tag in enumerate(alone.tags)}
     rows = [place[tag.name] for tag in found.tags]
     np.testing.assert_allclose(
-        found.average_precision(0), alone.result.tag_scores.average_precision[rows], atol=1e-6
+        found.models[0].paired.average_precision, alone.result.tag_scores.average_precision[rows], atol=1e-6
     )
     assert any("It is not known what wd_v3 and cl were trained on" in note for note in found.notes)
     assert [one.figure for one in found.models[2].paired.differences if one.kind == "all"] == [

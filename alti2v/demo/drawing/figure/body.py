@@ -22,7 +22,6 @@ class Reach:
 
 _DOWN = Reach((1.16, 2.35), (1.08, 3.2))
 _FORWARD = Reach((1.14, 2.45), (0.42, 2.35))
-_RAISED = Reach((1.5, 1.75), (1.42, 0.72))
 
 # The arms of each pose, right and left as the viewer sees them; the left one is mirrored.
 _POSES: Mapping[str, tuple[Reach, Reach]] = {

@@ -130,7 +130,6 @@ def _cap(pen: Pen, style: FigureStyle) -> None:
     _strands(pen, style, edge, shift)
 
 
-_LEFT_TEMPLE, _RIGHT_TEMPLE = (-0.9, 0.12), (0.9, 0.12)
 # Over the skull, from the left temple to the right one.
 _OUTER = bends(
     (-0.9, 0.12),
