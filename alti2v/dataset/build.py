@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from alti2v.arrays import Int32Array
 from alti2v.dataset.build_context import engine_of, posts_of, shared_work
 from alti2v.dataset.build_plan import BuildInputs, PlannedBuild, plan_build
 from alti2v.dataset.check.repair import repair_incomplete
@@ -278,7 +278,7 @@ def _outcomes(inputs: BuildInputs, planned: PlannedBuild) -> Iterator[pa.Table]:
     yield lost.slice(first)
 
 
-def _shards_of(inputs: BuildInputs, planned: PlannedBuild) -> tuple[npt.NDArray[np.int32], list[str]]:
+def _shards_of(inputs: BuildInputs, planned: PlannedBuild) -> tuple[Int32Array, list[str]]:
     """Return the number of every post's shard in the new version, -1 for none, and the names of the shards."""
     shard = np.full(len(inputs.posts.ids), -1, np.int32)
     names: list[str] = []

@@ -9,8 +9,8 @@ import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from alti2v.arrays import Int64Array
 from alti2v.dataset.images.appearance import (
     AppearanceIndex,
     Preparation,
@@ -87,10 +87,10 @@ class NewPictures:
         outcomes: Outcomes as far as the tables of the store tell.
     """
 
-    rows: npt.NDArray[np.int64]
+    rows: Int64Array
     index: AppearanceIndex
     prepared: DiskTable
-    related: npt.NDArray[np.int64]
+    related: Int64Array
     existing: ExistingPictures | None
     outcomes: Outcomes
 
@@ -126,7 +126,7 @@ class PlannedBuild:
     """
 
     plan: Plan
-    rows: npt.NDArray[np.int64]
+    rows: Int64Array
     prepared: DiskTable
     index: AppearanceIndex
     outcomes: Outcomes
@@ -246,9 +246,7 @@ def _split_facts(inputs: BuildInputs, usable: UsablePictures) -> SplitFacts | No
     return SplitFacts(owners=owners, artists=artists, moments=_moments(posts, rows, usable.existing))
 
 
-def _moments(
-    posts: StorePosts, rows: npt.NDArray[np.int64], existing: ExistingPictures | None
-) -> npt.NDArray[np.int64]:
+def _moments(posts: StorePosts, rows: Int64Array, existing: ExistingPictures | None) -> Int64Array:
     """Return the dates of pictures, or their ids if a picture that is in the dataset already has no date.
 
     Some boards list no dates, but number posts in the order of creation.
@@ -267,9 +265,7 @@ def _moments(
     return np.concatenate([existing.ids, posts.ids[rows[len(existing.ids) :]]])
 
 
-def _artists(
-    posts: StorePosts, rows: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _artists(posts: StorePosts, rows: Int64Array) -> tuple[Int64Array, Int64Array]:
     """Return pairs of a position in `rows` and an artist of that post; rows of -1 have none."""
     is_artist = posts.table.categories == CATEGORIES.index(Category.ARTIST)
     owners, artists = [_NO_IDS], [_NO_IDS]
@@ -314,7 +310,7 @@ def _in_words(kind: str) -> str:
     return f"left out by --{kind.removeprefix(_LEFT_OUT).replace('_', '-')}"
 
 
-def _check_dates(posts: StorePosts, rows: npt.NDArray[np.int64]) -> None:
+def _check_dates(posts: StorePosts, rows: Int64Array) -> None:
     """Check that all pictures of an imported store have dates, because its ids cannot stand in for them."""
     undated = int(np.count_nonzero(posts.numbers("created_at")[rows] == 0))
     if undated:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from alti2v.arrays import Int64Array
 from alti2v.errors import UsageError
 from alti2v.storage.documents import open_named
 
@@ -23,11 +23,11 @@ class IdLines:
         unusable: A line for each line of the file that is not a post number.
     """
 
-    ids: npt.NDArray[np.int64]
+    ids: Int64Array
     unusable: tuple[str, ...]
 
 
-def read_ids(path: Path) -> npt.NDArray[np.int64]:
+def read_ids(path: Path) -> Int64Array:
     """Read a file with one post number per line; blank lines and lines that begin with # are ignored.
 
     Raises:

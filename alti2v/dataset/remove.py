@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from alti2v.arrays import Int64Array
 from alti2v.dataset.manifest import Manifest, Shard, check_rows, in_order, read_manifest
 from alti2v.dataset.plan.outcomes import DROPPED, count_outcomes
 from alti2v.dataset.versions.lineage import plan_hash_without
@@ -63,11 +63,7 @@ class RemoveReport:
 
 
 def remove_pictures(
-    dataset: Path,
-    ids: npt.NDArray[np.int64],
-    *,
-    url: str | None = None,
-    progress: ProgressHook = ignore_progress,
+    dataset: Path, ids: Int64Array, *, url: str | None = None, progress: ProgressHook = ignore_progress
 ) -> RemoveReport:
     """Remove pictures from a dataset, or finish an interrupted removal; do nothing if they are gone already.
 
@@ -125,9 +121,7 @@ class _Removal:
         ids: Pictures to remove that were not removed before, in the dataset or not.
     """
 
-    def __init__(
-        self, address: Address, writer: DatasetWriter, history: History, ids: npt.NDArray[np.int64]
-    ) -> None:
+    def __init__(self, address: Address, writer: DatasetWriter, history: History, ids: Int64Array) -> None:
         self._address = address
         self._writer = writer
         self._history = history
@@ -257,7 +251,7 @@ class _Removal:
         return pa.concat_tables([history.removed, pa.Table.from_pylist(rows, schema(REMOVED))]).sort_by("id")
 
 
-def _groups(group: npt.NDArray[np.int64]) -> tuple[int, int]:
+def _groups(group: Int64Array) -> tuple[int, int]:
     """Sort the groups of pictures in place; count those of two or more pictures, and their pictures."""
     group.sort()
     is_same = group[1:] == group[:-1]  # as the picture before

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alti2v.dataset.explore.counts import ASPECTS, COLUMNS, TAG_COLUMNS, Counts, Ints
+from alti2v.arrays import Float64Array, Int64Array
+from alti2v.dataset.explore.counts import ASPECTS, COLUMNS, TAG_COLUMNS, Counts
 from alti2v.dataset.explore.duplicate_groups import batches, duplicate_groups
 from alti2v.dataset.explore.samples import PictureAt, SampleOfRows, Sheet
 from alti2v.dataset.manifest import Manifest, check_labels, read_manifest, read_vocabulary
@@ -182,7 +182,7 @@ def _counted(
     return _result(config, manifest, vocabulary, counts, picks, sizes, groups)
 
 
-def _buckets(counts: Ints) -> Mapping[str, int]:
+def _buckets(counts: Int64Array) -> Mapping[str, int]:
     names = (f"{width}:{height}" for width, height in ASPECTS)
     return {name: count for name, count in zip(names, counts.tolist(), strict=True) if count}
 
@@ -236,7 +236,7 @@ def _result(
     )
 
 
-def _pairs(together: npt.NDArray[np.float64], tags: Sequence[Tag], pictures: int) -> tuple[Pair, ...]:
+def _pairs(together: Float64Array, tags: Sequence[Tag], pictures: int) -> tuple[Pair, ...]:
     """Return all pairs of the tags in `together` that occur, by falling lift: P(both) / (P(first) P(second)).
 
     S. Brin et al., "Dynamic itemset counting and implication rules for market basket data", SIGMOD 1997, who
@@ -255,7 +255,7 @@ def _pairs(together: npt.NDArray[np.float64], tags: Sequence[Tag], pictures: int
     return tuple(sorted(found, key=lambda pair: (-pair.lift, pair.first, pair.second)))
 
 
-def _carrying(rows: pa.Table, tag: str) -> Ints:
+def _carrying(rows: pa.Table, tag: str) -> Int64Array:
     """Return the rows whose picture has a tag, of any category."""
     found, wanted = [], composed(tag)
     for column in TAG_COLUMNS:
@@ -267,5 +267,5 @@ def _carrying(rows: pa.Table, tag: str) -> Ints:
     return np.unique(np.concatenate(found)).astype(np.int64)
 
 
-def _without_tail(counts: Ints) -> tuple[int, ...]:
+def _without_tail(counts: Int64Array) -> tuple[int, ...]:
     return tuple(counts[: int(np.flatnonzero(counts).max(initial=0)) + 1].tolist())

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from alti2v.arrays import Float32Array, Float64Array
 from alti2v.dataset.manifest import read_manifest, read_metadata, read_vocabulary
 from alti2v.errors import DataError, UsageError
 from alti2v.kpi.csv_table import number_in, read_kpi_table
-from alti2v.model.arrays import Float64Array
 from alti2v.storage.layout import SPLITS
 from alti2v.vectors.config import Form
 from alti2v.vectors.sources import path_key
@@ -235,7 +234,7 @@ def _metadata(dataset: Path, splits: tuple[str, ...]) -> Iterator[dict[str, Any]
             yield from read_metadata(dataset, shard, _FACTS).to_pylist()
 
 
-def _units(dataset: Path, vectors: Path) -> dict[int, npt.NDArray[np.float32]]:
+def _units(dataset: Path, vectors: Path) -> dict[int, Float32Array]:
     origin = read_origin(vectors)
     if origin.dataset != path_key(dataset.resolve()):
         raise UsageError(

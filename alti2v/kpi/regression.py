@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from alti2v.arrays import Float64Array, Int64Array
 from alti2v.errors import UsageError
 from alti2v.kpi.config import KpiConfig
 from alti2v.kpi.data import BASELINE, KpiData, KpiKind, SplitRows, read_kpi_data, read_target
-from alti2v.model.arrays import Float64Array, Int64Array
 from alti2v.records import Progress, ProgressHook, ignore_progress
 
 _PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
@@ -237,12 +237,7 @@ def _fit(
 
 
 def _score(
-    name: str,
-    kind: KpiKind,
-    test: SplitRows,
-    predicted: Float64Array,
-    draws: Int64Array,
-    penalty: float,
+    name: str, kind: KpiKind, test: SplitRows, predicted: Float64Array, draws: Int64Array, penalty: float
 ) -> ModelScore:
     def auc(draw: Float64Array) -> float:
         from sklearn.metrics import roc_auc_score

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from alti2v.arrays import Int64Array
 from alti2v.dataset.explore.file_names import file_names
 from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.dataset.shard_cache import held
 from alti2v.errors import DataError, UsageError
-from alti2v.model.arrays import Int64Array
 from alti2v.model.comparison.contestant import Contestant, open_contestants
 from alti2v.model.comparison.disputes import most_disputed
 from alti2v.model.comparison.fair_pictures import fair_pictures

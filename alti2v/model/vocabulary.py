@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from alti2v.arrays import Int64Array
 from alti2v.errors import UsageError
 from alti2v.model.options.choices import CATEGORIES, RATING
 from alti2v.records import composed
@@ -33,7 +33,7 @@ class OutputTags:
 
     names: tuple[str, ...]
     categories: tuple[str, ...]
-    members: Mapping[str, npt.NDArray[np.int64]]
+    members: Mapping[str, Int64Array]
     index: Mapping[str, int]
     file: str = ""
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 from PIL import ExifTags, Image, ImageCms, ImageFile
 
+from alti2v.arrays import BoolArray, Int32Array, Uint8Array
 from alti2v.pictures.formats import jpeg, png
 from alti2v.pictures.header import ImageHeader, NoPicture, PictureRefusal, read_header
 from alti2v.pictures.limits import MAX_PIXELS
@@ -283,19 +283,19 @@ def _with_alpha(image: Image.Image, content: bytes) -> Image.Image:
     return image if image.mode == "LA" else image.convert("LA" if image.mode in ("1", "L") else "RGBA")
 
 
-def _eight_bits(values: npt.NDArray[np.int32]) -> Image.Image:
+def _eight_bits(values: Int32Array) -> Image.Image:
     """Scale 16 bits to 8; Pillow's own conversion clips."""
     return Image.fromarray((values >> 8).clip(0, 255).astype(np.uint8))
 
 
-def _low_bytes(content: bytes) -> npt.NDArray[np.uint8]:
+def _low_bytes(content: bytes) -> Uint8Array:
     """Decode to the half of each 16-bit value that Pillow drops: as if its bytes were swapped."""
     with _opened(content, "PNG") as image:
         image.tile = [tile._replace(args="RGB;16L") for tile in image.tile]
         return np.asarray(image)
 
 
-def _masked(image: Image.Image, is_transparent: npt.NDArray[np.bool_]) -> Image.Image:
+def _masked(image: Image.Image, is_transparent: BoolArray) -> Image.Image:
     masked = image.convert("RGBA" if image.mode == "RGB" else "LA")
     masked.putalpha(Image.fromarray(np.where(is_transparent, 0, 255).astype(np.uint8)))
     return masked

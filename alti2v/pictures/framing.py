@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from alti2v.arrays import Uint8Array
 from alti2v.pictures.decode import DecodeFunction, Unusable, decode, shown
 from alti2v.pictures.square import coarse_picture
 
@@ -93,7 +93,7 @@ def letterbox(size: int, *, resampling: str = "bicubic", colour: tuple[int, int,
 
 def framed_pixels(
     content: bytes, framing: Framing, *, decoded_by: DecodeFunction = decode
-) -> npt.NDArray[np.uint8] | Unusable:
+) -> Uint8Array | Unusable:
     """Return the picture as the network takes it: (S, S, 3) uint8 RGB, or (S, S, 4) with its mask.
 
     Transparency becomes white, as in imgutils' `load_image`.

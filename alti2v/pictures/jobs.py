@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from alti2v.arrays import Uint8Array
 from alti2v.pictures.decode import DecodeFunction, Unusable, decodable, decode, decode_once
 from alti2v.pictures.framing import Framing, FramingStep, framed_pixels
 from alti2v.pictures.recipe import LUMINANCE_BYTES, ImageRecipe
@@ -70,7 +70,7 @@ class PrepareJob(DecoderJob[PreparedPicture]):
 
 
 @dataclass(frozen=True)
-class PixelsJob(DecoderJob[npt.NDArray[np.uint8]]):
+class PixelsJob(DecoderJob[Uint8Array]):
     """Make the pixels that a network trained on a dataset gets, (S, S, 3) uint8, RGB.
 
     They go through the dataset's JPEG, as the pictures of the training did.
@@ -88,7 +88,7 @@ class PixelsJob(DecoderJob[npt.NDArray[np.uint8]]):
         pixels = self.pixels(content, decode)
         return pixels if isinstance(pixels, Unusable) else JobAnswer({}, pixels.tobytes())
 
-    def pixels(self, content: bytes, decoded_by: DecodeFunction) -> npt.NDArray[np.uint8] | Unusable:
+    def pixels(self, content: bytes, decoded_by: DecodeFunction) -> Uint8Array | Unusable:
         """Make the pixels, in the child."""
         prepared = dataset_pixels(content, self.recipe, decoded_by=decoded_by) if self.is_square else None
         return encoded_pixels(content, self.recipe, decoded_by=decoded_by) if prepared is None else prepared
@@ -98,14 +98,14 @@ class PixelsJob(DecoderJob[npt.NDArray[np.uint8]]):
         """Lengths of the result."""
         return self.recipe.size, self.recipe.size, 3
 
-    def result(self, answer: JobAnswer, content: bytes | memoryview) -> npt.NDArray[np.uint8]:
+    def result(self, answer: JobAnswer, content: bytes | memoryview) -> Uint8Array:
         """See `DecoderJob`."""
         del content
         return np.frombuffer(answer.body, np.uint8).reshape(self.shape)
 
 
 @dataclass(frozen=True)
-class FramedJob(DecoderJob[npt.NDArray[np.uint8]]):
+class FramedJob(DecoderJob[Uint8Array]):
     """Make the pixels that a published tagger gets: `framing.framed_pixels`."""
 
     framing: Framing
@@ -115,7 +115,7 @@ class FramedJob(DecoderJob[npt.NDArray[np.uint8]]):
         pixels = self.pixels(content, decode)
         return pixels if isinstance(pixels, Unusable) else JobAnswer({}, pixels.tobytes())
 
-    def pixels(self, content: bytes, decoded_by: DecodeFunction) -> npt.NDArray[np.uint8] | Unusable:
+    def pixels(self, content: bytes, decoded_by: DecodeFunction) -> Uint8Array | Unusable:
         """Make the pixels, in the child."""
         return framed_pixels(content, self.framing, decoded_by=decoded_by)
 
@@ -124,14 +124,14 @@ class FramedJob(DecoderJob[npt.NDArray[np.uint8]]):
         """Lengths of the result."""
         return self.framing.size, self.framing.size, self.framing.channels
 
-    def result(self, answer: JobAnswer, content: bytes | memoryview) -> npt.NDArray[np.uint8]:
+    def result(self, answer: JobAnswer, content: bytes | memoryview) -> Uint8Array:
         """See `DecoderJob`."""
         del content
         return np.frombuffer(answer.body, np.uint8).reshape(self.shape)
 
 
 @dataclass(frozen=True)
-class SeveralPixelsJob(DecoderJob[tuple[npt.NDArray[np.uint8], ...]]):
+class SeveralPixelsJob(DecoderJob[tuple[Uint8Array, ...]]):
     """Give the pixels that several networks see of one picture, decoded once where the sizes allow it."""
 
     jobs: tuple[PixelsJob | FramedJob, ...]
@@ -146,7 +146,7 @@ class SeveralPixelsJob(DecoderJob[tuple[npt.NDArray[np.uint8], ...]]):
             parts.append(pixels.tobytes())
         return JobAnswer({}, b"".join(parts))
 
-    def result(self, answer: JobAnswer, content: bytes | memoryview) -> tuple[npt.NDArray[np.uint8], ...]:
+    def result(self, answer: JobAnswer, content: bytes | memoryview) -> tuple[Uint8Array, ...]:
         """See `DecoderJob`."""
         del content
         found, start = [], 0

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from alti2v.arrays import Uint8Array
 from alti2v.pictures.decode import DecodedPicture, DecodeFunction, Unusable, decodable, decode, shown
 from alti2v.pictures.header import ImageHeader
 from alti2v.pictures.limits import MAX_ASPECT, MIN_SIDE_PX
@@ -63,7 +63,7 @@ def prepare_picture(content: bytes, recipe: ImageRecipe) -> PreparedPicture | Un
 
 def encoded_pixels(
     content: bytes, recipe: ImageRecipe, *, decoded_by: DecodeFunction = decode
-) -> npt.NDArray[np.uint8] | Unusable:
+) -> Uint8Array | Unusable:
     """Return the square picture as readers of the dataset decode it: (S, S, 3) uint8, RGB."""
     coarse = coarse_picture(
         content, lambda width, height: _target(width, height, recipe), decoded_by=decoded_by
@@ -77,7 +77,7 @@ def encoded_pixels(
 
 def dataset_pixels(
     content: bytes, recipe: ImageRecipe, *, decoded_by: DecodeFunction = decode
-) -> npt.NDArray[np.uint8] | Unusable | None:
+) -> Uint8Array | Unusable | None:
     """Return the pixels of a JPEG that is a picture of a dataset of this recipe already; None if it is not."""
     header = decodable(content)
     if header != ImageHeader("JPEG", recipe.size, recipe.size):

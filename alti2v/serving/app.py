@@ -16,8 +16,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from alti2v.arrays import Float32Array, Uint8Array
 from alti2v.errors import UsageError
-from alti2v.model.arrays import Float32Array, Uint8Array
 from alti2v.model.loading.fingerprint import model_hash
 from alti2v.model.tagging.relation_sources import load_relations
 from alti2v.model.tagging.relations import relate_with

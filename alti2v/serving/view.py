@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from alti2v.arrays import Float32Array, Uint8Array
 from alti2v.errors import DataError
-from alti2v.model.arrays import Float32Array, Uint8Array
 from alti2v.model.options.choices import RATING
 from alti2v.model.options.tagging import CaptionStyle
 from alti2v.model.tagging.captions import caption

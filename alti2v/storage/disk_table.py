@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from alti2v.arrays import Int32Array, Int64Array
 from alti2v.storage.publish import storage_errors
 
 _BATCH_ROWS = 1 << 13  # what is read at once; about 3 MB of posts
@@ -25,8 +25,6 @@ _RUN_ROWS = 1 << 16  # what is sorted in memory; about 30 MB of posts
 # Parts of a run, which is read in many places if its ids are spread over the whole table.
 _RUN_BATCH_ROWS = 1 << 10
 _PART_ROWS = 1 << 9  # rows of each part that wait while a table is divided
-
-_Rows = npt.NDArray[np.int64]
 
 
 class NamelessFile:
@@ -55,8 +53,8 @@ class DiskTable:
 
     schema: pa.Schema
     file: NamelessFile
-    batches: _Rows
-    starts: _Rows
+    batches: Int64Array
+    starts: Int64Array
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -70,7 +68,7 @@ class DiskTable:
             for batch in self.batches.tolist():
                 yield pa.Table.from_batches([reader.get_batch(batch)]).select(names)
 
-    def take(self, rows: _Rows, columns: Sequence[str] | None = None) -> pa.Table:
+    def take(self, rows: Int64Array, columns: Sequence[str] | None = None) -> pa.Table:
         """Return some rows, in the given order, each column in one piece."""
         names = self.schema.names if columns is None else list(columns)
         order = np.argsort(rows, kind="stable")
@@ -85,7 +83,7 @@ class DiskTable:
             columns.append(column if _is_ascending(order) else column.take(pa.array(place)))
         return pa.table(columns, schema=wanted)
 
-    def picked(self, rows: _Rows, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    def picked(self, rows: Int64Array, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield some rows, which are given in ascending order, some at a time."""
         names = self.schema.names if columns is None else list(columns)
         bounds = np.searchsorted(rows, self.starts)
@@ -94,7 +92,7 @@ class DiskTable:
                 batch = pa.Table.from_batches([reader.get_batch(int(self.batches[at]))]).select(names)
                 yield batch.take(pa.array(rows[bounds[at] : bounds[at + 1]] - self.starts[at]))
 
-    def numbers(self, column: str) -> _Rows:
+    def numbers(self, column: str) -> Int64Array:
         """Return a column of numbers, (n,) int64, with 0 for null."""
         values = np.empty(len(self), np.int64)
         first = 0
@@ -141,7 +139,7 @@ def sorted_disk_table(parts: Iterable[pa.Table], schema: pa.Schema, folder: Path
 
 
 def divided(
-    table: DiskTable, into: npt.NDArray[np.int32], folder: Path, columns: Sequence[str] | None = None
+    table: DiskTable, into: Int32Array, folder: Path, columns: Sequence[str] | None = None
 ) -> list[DiskTable]:
     """Divide the rows of a table among tables in one temporary file, each in the order of the rows.
 
@@ -166,9 +164,7 @@ def divided(
     ]
 
 
-def _parts_of_owners(
-    blocks: Iterable[pa.Table], into: npt.NDArray[np.int32], owners: list[int]
-) -> Iterator[pa.Table]:
+def _parts_of_owners(blocks: Iterable[pa.Table], into: Int32Array, owners: list[int]) -> Iterator[pa.Table]:
     """Yield rows of one number at a time, less than two blocks of them, and append the number to `owners`."""
     waiting: dict[int, list[pa.Table]] = {}
     first = 0
@@ -229,9 +225,9 @@ class _Written:
     """
 
     file: NamelessFile
-    lengths: _Rows
-    firsts: _Rows
-    lasts: _Rows
+    lengths: Int64Array
+    firsts: Int64Array
+    lasts: Int64Array
 
 
 def _written(parts: Iterable[pa.Table], schema: pa.Schema, folder: Path, batch_rows: int) -> _Written:
@@ -299,9 +295,9 @@ def _selected(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:
     return pa.schema([schema.field(name) for name in names], schema.metadata)
 
 
-def _starts(lengths: _Rows) -> _Rows:
+def _starts(lengths: Int64Array) -> Int64Array:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
 
 
-def _is_ascending(order: _Rows) -> bool:
+def _is_ascending(order: Int64Array) -> bool:
     return bool((order[1:] > order[:-1]).all())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+
+from alti2v.arrays import Int64Array, Uint64Array
 
 _GAMMA = 0x9E3779B97F4A7C15
 
 
-def random_order(ids: npt.NDArray[np.int64], seed: int = 0) -> npt.NDArray[np.uint64]:
+def random_order(ids: Int64Array, seed: int = 0) -> Uint64Array:
     """Hash each id with the output function of SplitMix64; sorting by the hashes shuffles the ids.
 
     G. Steele et al., "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014.
@@ -19,7 +20,7 @@ def random_order(ids: npt.NDArray[np.int64], seed: int = 0) -> npt.NDArray[np.ui
     return z ^ (z >> np.uint64(31))
 
 
-def distinct(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def distinct(numbers: Int64Array) -> Int64Array:
     """Sort numbers in place, and return each once; numpy.unique hashes them, which takes 20 times as long."""
     numbers.sort()
     is_first = np.ones(len(numbers), np.bool_)

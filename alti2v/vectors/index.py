@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from alti2v.arrays import Float64Array, Int64Array
 from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.storage.directory import require_plain_files
 from alti2v.storage.documents import from_json
@@ -138,9 +138,7 @@ def _check(index: Index) -> None:
         raise ValueError(f"a search visits {index.looked_into} of {index.cells} cells")
 
 
-def nearest(
-    index: Index, queries: Vectors, count: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def nearest(index: Index, queries: Vectors, count: int) -> tuple[Int64Array, Float64Array]:
     """Find the nearest pictures.
 
     Args:

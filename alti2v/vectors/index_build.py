@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from alti2v.arrays import Int64Array
 from alti2v.errors import DataError, UsageError
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.directory import require_plain_files
@@ -155,7 +155,7 @@ def _fill_cells(
     folder: Path,
     probes: Vectors,
     progress: ProgressHook,
-) -> npt.NDArray[np.int64]:
+) -> Int64Array:
     """Write the index of all rows, some of them in memory at a time, and their keys and tags.
 
     Returns:
@@ -222,7 +222,7 @@ def _even(parts: Iterator[Rows]) -> Iterator[Rows]:
         yield held
 
 
-def _tune(made: Any, probes: Vectors, neighbours: npt.NDArray[np.int64]) -> tuple[int, float]:  # noqa: ANN401
+def _tune(made: Any, probes: Vectors, neighbours: Int64Array) -> tuple[int, float]:  # noqa: ANN401
     """Return the smallest power of two of cells to visit for `TARGET_RECALL`, and its recall.
 
     A search finds a neighbour if it visits its cell.

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
+from alti2v.arrays import Int64Array
 from alti2v.storage.disk_table import NamelessFile
 from alti2v.vectors.vector_file import Vectors
 
@@ -36,7 +36,7 @@ class Runs:
     """
 
     file: NamelessFile
-    lengths: npt.NDArray[np.int64]
+    lengths: Int64Array
     code_bytes: int
 
 
@@ -45,7 +45,7 @@ def add_run(
     vectors: Vectors,
     first: int,
     spool: BinaryIO,
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+) -> tuple[Int64Array, Int64Array]:
     """Add rows to an index of cells without rows, and move its lists to a file.
 
     Args:

@@ -8,12 +8,11 @@ k-majority). faiss would turn the codes into floats, 32 times as many bytes.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-_Codes = npt.NDArray[np.uint8]
+from alti2v.arrays import Uint8Array
 
 
-def majority_cells(codes: _Codes, *, cells: int, rounds: int) -> _Codes:
+def majority_cells(codes: Uint8Array, *, cells: int, rounds: int) -> Uint8Array:
     """Return the centres of cells of codes.
 
     Args:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from alti2v.arrays import Int64Array
 from alti2v.vectors.vector_file import Vectors
 
 
@@ -24,9 +24,9 @@ class TrueNeighbours:
         """
         self._probes = probes
         self._distances = np.full((len(probes), count), np.inf)
-        self.cells: npt.NDArray[np.int64] = np.zeros((len(probes), count), np.int64)
+        self.cells: Int64Array = np.zeros((len(probes), count), np.int64)
 
-    def add(self, vectors: Vectors, cells: npt.NDArray[np.int64]) -> None:
+    def add(self, vectors: Vectors, cells: Int64Array) -> None:
         """Search some rows, given with their cells."""
         import faiss
 

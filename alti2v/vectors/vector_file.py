@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from alti2v.arrays import Float32Array
 from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.storage.columns import VECTORS
 from alti2v.storage.layout import FORMAT_VERSION
@@ -83,7 +84,7 @@ class Rows:
     vectors: Vectors
 
 
-def as_vectors(features: npt.NDArray[np.float32], form: Form) -> Vectors:
+def as_vectors(features: Float32Array, form: Form) -> Vectors:
     """Convert features (n, F), each at least 0, to the stored form.
 
     As in illustration2vec, a bit is 1 if its feature is above 0; see `Tagger.extract_binary_feature`.

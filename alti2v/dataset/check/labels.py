@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from alti2v.arrays import Int64Array
 from alti2v.dataset.manifest import Shard
 from alti2v.dataset.plan.vocabulary import CATEGORIES, TagLists, tag_lists
 from alti2v.records import Tag
@@ -71,7 +71,7 @@ class TagOccurrences:
                 self.faults[shard.name.metadata].append(f"{keys[row]}: labels and tags disagree")
 
 
-def _lists(lists: pa.ListArray, *, encode: bool = False) -> tuple[npt.NDArray[np.int64], Any]:
+def _lists(lists: pa.ListArray, *, encode: bool = False) -> tuple[Int64Array, Any]:
     """Return the length of each list, and the values one after the other, as a dictionary or as numbers."""
     lengths = pc.list_value_length(lists).fill_null(0).to_numpy().astype(np.int64)
     values = lists.flatten()

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from alti2v.arrays import Int64Array
 from alti2v.dataset.engines.local import local_engine
 from alti2v.dataset.images.appearance import Preparation, prepare
 from alti2v.dataset.images.prepare import made_with
@@ -61,8 +61,8 @@ class _Repair:
 class _Pictures:
     """The pictures of a shard in its order: post numbers, rows of the posts, prepared pictures."""
 
-    ids: npt.NDArray[np.int64]
-    rows: npt.NDArray[np.int64]
+    ids: Int64Array
+    rows: Int64Array
     prepared: pa.Table
 
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
+from alti2v.arrays import Int32Array, Int64Array
 from alti2v.dataset.versions.previous import PicturesInShards
-
-_Ids = npt.NDArray[np.int64]
-_Shards = npt.NDArray[np.int32]
 
 
 class SeenPictures:
@@ -23,9 +20,9 @@ class SeenPictures:
     def __init__(self) -> None:
         """Start without pictures."""
         self._names: list[str] = []
-        self._runs: list[tuple[_Ids, _Shards]] = []
+        self._runs: list[tuple[Int64Array, Int32Array]] = []
 
-    def add(self, ids: _Ids, shard: str) -> Mapping[int, str]:
+    def add(self, ids: Int64Array, shard: str) -> Mapping[int, str]:
         """Add the pictures of a shard.
 
         Returns:
@@ -57,7 +54,9 @@ class SeenPictures:
         return PicturesInShards(ids=ids, shard=shards, names=tuple(self._names))
 
 
-def _merged(first: tuple[_Ids, _Shards], second: tuple[_Ids, _Shards]) -> tuple[_Ids, _Shards]:
+def _merged(
+    first: tuple[Int64Array, Int32Array], second: tuple[Int64Array, Int32Array]
+) -> tuple[Int64Array, Int32Array]:
     """Merge two runs, the second of later shards; of a picture in several shards the last counts."""
     ids, shards = np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1]])
     order = np.argsort(ids, kind="stable")  # merges sorted runs in one pass

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from alti2v.arrays import Float64Array, Int64Array
 from alti2v.dataset.plan.vocabulary import CATEGORIES
 from alti2v.storage.layout import SPLITS
 
@@ -33,8 +33,6 @@ ASPECTS = (
 )
 _LOG_ASPECTS = np.log([width / height for width, height in ASPECTS])
 SIZE_EDGES = tuple(step / 2 for step in range(-12, 15))  # log2 of megapixels
-
-Ints = npt.NDArray[np.int64]
 
 
 class Counts:
@@ -63,7 +61,7 @@ class Counts:
         self._followers = [np.empty(0, np.int64)]
 
     @property
-    def followed_groups(self) -> Ints:
+    def followed_groups(self) -> Int64Array:
         """Group of each picture that is not the first of its group."""
         return np.concatenate(self._followers)
 
@@ -105,8 +103,8 @@ class Counts:
             self.together[tag] += np.bitwise_count(bits & of_tag).sum(1, dtype=np.int64)
 
 
-def _lengths(lists: pa.Array | pa.ChunkedArray) -> Ints:
-    lengths: Ints = pc.list_value_length(lists).to_numpy().astype(np.int64)
+def _lengths(lists: pa.Array | pa.ChunkedArray) -> Int64Array:
+    lengths: Int64Array = pc.list_value_length(lists).to_numpy().astype(np.int64)
     return lengths
 
 
@@ -116,10 +114,10 @@ def _valued(column: pa.ChunkedArray) -> dict[Any, int]:
     return dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
 
 
-def _histogram(numbers: Ints) -> Ints:
+def _histogram(numbers: Int64Array) -> Int64Array:
     return np.bincount(np.minimum(numbers, _MANY), minlength=_MANY + 1)
 
 
-def _between(values: npt.NDArray[np.float64], edges: Sequence[float]) -> Ints:
+def _between(values: Float64Array, edges: Sequence[float]) -> Int64Array:
     """Count the values between the edges; values outside count for the outermost bins."""
     return np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0]

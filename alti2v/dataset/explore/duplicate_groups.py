@@ -7,17 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from alti2v.arrays import BoolArray, Int64Array
 from alti2v.dataset.explore.samples import PictureAt, places
 from alti2v.dataset.manifest import Manifest, read_metadata
 from alti2v.storage.layout import SPLITS
 from alti2v.storage.order import random_order
 
 _ROWS_AT_ONCE = 10_000
-
-_Ints = npt.NDArray[np.int64]
 
 
 def batches(dataset: Path, manifest: Manifest, columns: Sequence[str]) -> Iterator[tuple[str, str, pa.Table]]:
@@ -32,7 +30,7 @@ def batches(dataset: Path, manifest: Manifest, columns: Sequence[str]) -> Iterat
 
 
 def duplicate_groups(
-    tables: Path, manifest: Manifest, candidates: _Ints, *, at_most: int, seed: int
+    tables: Path, manifest: Manifest, candidates: Int64Array, *, at_most: int, seed: int
 ) -> tuple[Mapping[int, int], tuple[tuple[PictureAt, ...], ...]]:
     """Count groups by size, and pick some to show, those that cross splits first.
 
@@ -65,7 +63,7 @@ def duplicate_groups(
     return dict(sorted(by_size.items())), tuple(shown)
 
 
-def _astray(tables: Path, manifest: Manifest, candidates: _Ints) -> npt.NDArray[np.bool_]:
+def _astray(tables: Path, manifest: Manifest, candidates: Int64Array) -> BoolArray:
     """Return for each group whether its pictures are in several splits."""
     sides = np.zeros(len(candidates), np.int64)
     for split, _, rows in batches(tables, manifest, ("group_id",)):
@@ -74,7 +72,7 @@ def _astray(tables: Path, manifest: Manifest, candidates: _Ints) -> npt.NDArray[
     return np.bitwise_count(sides) > 1
 
 
-def _places(candidates: _Ints, groups: _Ints) -> tuple[_Ints, npt.NDArray[np.bool_]]:
+def _places(candidates: Int64Array, groups: Int64Array) -> tuple[Int64Array, BoolArray]:
     """Return the position of each picture's group in `candidates`, and whether it is there."""
     at = np.minimum(np.searchsorted(candidates, groups), len(candidates) - 1)
     return at, candidates[at] == groups

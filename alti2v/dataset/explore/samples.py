@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from alti2v.arrays import Int64Array, Uint64Array
 from alti2v.records import Span
 
 
@@ -48,9 +48,7 @@ class SampleOfRows:
         self._size = size
         self._best: list[tuple[int, PictureAt]] = []
 
-    def add(
-        self, shard: str, rows: pa.Table, order: npt.NDArray[np.uint64], among: npt.NDArray[np.int64]
-    ) -> None:
+    def add(self, shard: str, rows: pa.Table, order: Uint64Array, among: Int64Array) -> None:
         """Consider more pictures.
 
         Args:
@@ -70,7 +68,7 @@ class SampleOfRows:
         return tuple(picture for _, picture in self._best)
 
 
-def places(shard: str, rows: pa.Table, which: npt.NDArray[np.int64]) -> Iterator[PictureAt]:
+def places(shard: str, rows: pa.Table, which: Int64Array) -> Iterator[PictureAt]:
     """Yield the positions of the pictures in some rows."""
     some = rows.select(["id", "offset", "size"]).take(pa.array(which))
     for row in some.to_pylist():

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from alti2v.arrays import BoolArray, Int32Array, Int64Array, Uint8Array, Uint64Array
 from alti2v.dataset.engines.local import Engine
 from alti2v.dataset.images.prepare import (
     PREPARED,
@@ -72,7 +72,7 @@ class Preparation:
     progress: ProgressHook
 
 
-def prepare(preparation: Preparation, posts: StorePosts, rows: npt.NDArray[np.int64]) -> DiskTable:
+def prepare(preparation: Preparation, posts: StorePosts, rows: Int64Array) -> DiskTable:
     """Prepare the pictures of some posts, except those that are prepared already.
 
     Returns:
@@ -101,16 +101,16 @@ class _Chunks:
 
     preparation: Preparation
     md5s: Md5s
-    rows: npt.NDArray[np.int64]
-    ids: npt.NDArray[np.int64]
-    tars: npt.NDArray[np.int64]
-    offsets: npt.NDArray[np.int64]
-    sizes: npt.NDArray[np.int64]
-    crc32s: npt.NDArray[np.int64]
+    rows: Int64Array
+    ids: Int64Array
+    tars: Int64Array
+    offsets: Int64Array
+    sizes: Int64Array
+    crc32s: Int64Array
     bounds: Sequence[tuple[int, int]]
 
     @classmethod
-    def of(cls, preparation: Preparation, posts: StorePosts, rows: npt.NDArray[np.int64]) -> _Chunks:
+    def of(cls, preparation: Preparation, posts: StorePosts, rows: Int64Array) -> _Chunks:
         tars, offsets, sizes = (posts.numbers(name)[rows] for name in ("tar", "offset", "size"))
         order = np.lexsort((offsets, tars))
         tars = tars[order]
@@ -230,21 +230,21 @@ class AppearanceIndex:
     """
 
     rows: DiskTable
-    ids: npt.NDArray[np.int64]
+    ids: Int64Array
     recipe: str
 
-    def parts(self, wanted: npt.NDArray[np.bool_] | None = None) -> Iterator[pa.Table]:
+    def parts(self, wanted: BoolArray | None = None) -> Iterator[pa.Table]:
         """Yield the rows, all or some, in parts for `table.write_parts`; `ids` are not kept."""
         return _parts(self.rows, self.recipe, wanted)
 
-    def reasons(self) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
+    def reasons(self) -> tuple[Int32Array, tuple[str, ...]]:
         """Return (n,) position of each picture's reason, and the reasons; the first is "": it can be used."""
         words = {"": 0}
         return np.concatenate(
             [encoded(block.column(0), words) for block in self.rows.blocks(["reason"])]
         ), tuple(words)
 
-    def appearances(self, at: npt.NDArray[np.int64]) -> Appearances:
+    def appearances(self, at: Int64Array) -> Appearances:
         """Return the appearances of some pictures, which are given as ascending rows.
 
         Raises:
@@ -260,7 +260,7 @@ class AppearanceIndex:
         )
 
 
-def _parts(rows: DiskTable, recipe: str, wanted: npt.NDArray[np.bool_] | None) -> Iterator[pa.Table]:
+def _parts(rows: DiskTable, recipe: str, wanted: BoolArray | None) -> Iterator[pa.Table]:
     facts, first = {_RECIPE_KEY: recipe.encode()} if recipe else {}, 0
     for block in rows.blocks():
         part = block if wanted is None else block.filter(pa.array(wanted[first : first + block.num_rows]))
@@ -268,7 +268,7 @@ def _parts(rows: DiskTable, recipe: str, wanted: npt.NDArray[np.bool_] | None) -
         yield part.replace_schema_metadata({**(part.schema.metadata or {}), **facts})
 
 
-def _hashes(table: DiskTable, at: npt.NDArray[np.int64], view: HashView) -> npt.NDArray[np.uint64]:
+def _hashes(table: DiskTable, at: Int64Array, view: HashView) -> Uint64Array:
     """Read one of the hashes of some pictures, which are given as ascending rows."""
     hashes = np.empty(len(at), np.uint64)
     first = 0
@@ -289,12 +289,12 @@ class _StoredThumbnails:
     """
 
     table: DiskTable
-    at: npt.NDArray[np.int64]
+    at: Int64Array
 
     def __len__(self) -> int:
         return len(self.at)
 
-    def __getitem__(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    def __getitem__(self, rows: Int64Array) -> Uint8Array:
         pixels = np.empty((len(rows), THUMBNAIL_BYTES), np.uint8)
         first = 0
         for part in self.table.picked(self.at[rows], [THUMBNAIL_COLUMN.name]):
@@ -304,7 +304,7 @@ class _StoredThumbnails:
         return pixels.reshape(-1, THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX)
 
 
-def _pixels(thumbnails: pa.BinaryArray) -> npt.NDArray[np.uint8]:
+def _pixels(thumbnails: pa.BinaryArray) -> Uint8Array:
     _, offsets, content = thumbnails.buffers()
     first = np.frombuffer(offsets, np.int32)[thumbnails.offset] if len(thumbnails) else 0
     pixels = np.frombuffer(content or b"", np.uint8)[first : first + len(thumbnails) * THUMBNAIL_BYTES]
@@ -349,7 +349,7 @@ def empty_index(scratch: Path) -> AppearanceIndex:
 
 
 def comparable(
-    index: AppearanceIndex, needed: npt.NDArray[np.int64], preparation: Preparation, posts: StorePosts
+    index: AppearanceIndex, needed: Int64Array, preparation: Preparation, posts: StorePosts
 ) -> AppearanceIndex:
     """Return an index that can be compared with the appearance of pictures prepared now.
 
@@ -384,9 +384,7 @@ def comparable(
     return appearance_index(itertools.chain(others, seen.parts()), index.recipe, preparation.scratch)
 
 
-def known_rows(
-    index: AppearanceIndex, posts: StorePosts, rows: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+def known_rows(index: AppearanceIndex, posts: StorePosts, rows: Int64Array) -> tuple[Int64Array, BoolArray]:
     """Find the rows of the index for some posts whose stored bytes have not changed.
 
     Returns:

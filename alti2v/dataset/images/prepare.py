@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from zlib_ng import zlib_ng
 
 import alti2v
+from alti2v.arrays import Int64Array
 from alti2v.dataset.plan.near_duplicates import APPEARANCE_VERSION, appearances_of
 from alti2v.pictures.decode import Unusable
 from alti2v.pictures.decoder_process import process_decoders
@@ -215,7 +215,7 @@ def _table(rows: Sequence[Mapping[str, Any]], luminances: Sequence[bytes]) -> pa
     return pa.table({**columns, THUMBNAIL_COLUMN.name: pa.array(thumbnails, pa.binary())})
 
 
-def chunk_bounds(tars: npt.NDArray[np.int64], *, at_most: int) -> list[tuple[int, int]]:
+def chunk_bounds(tars: Int64Array, *, at_most: int) -> list[tuple[int, int]]:
     """Cut pictures that are sorted by tar file into runs of at most `at_most` within one tar file.
 
     Returns:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from alti2v.arrays import Int64Array
 from alti2v.storage.order import distinct
 
-_Rows = npt.NDArray[np.int64]
 
-
-def related_groups(
-    ids: npt.NDArray[np.int64], pairs: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
-) -> npt.NDArray[np.int64]:
+def related_groups(ids: Int64Array, pairs: tuple[Int64Array, Int64Array]) -> Int64Array:
     """Group posts that are connected by a chain of pairs.
 
     Args:
@@ -28,7 +24,7 @@ def related_groups(
     return nodes[components(len(nodes), first, second)][np.searchsorted(nodes, ids)]
 
 
-def components(nodes: int, first: _Rows, second: _Rows) -> _Rows:
+def components(nodes: int, first: Int64Array, second: Int64Array) -> Int64Array:
     """Return the smallest node of each node's connected component, by hooking and pointer jumping.
 
     Y. Shiloach, U. Vishkin, "An O(log n) parallel connectivity algorithm", J. Algorithms 3 (1982).

@@ -10,10 +10,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from alti2v.arrays import Int64Array
 from alti2v.dataset.plan.tag_aliases import TagRelations, closure, resolved
 from alti2v.errors import DataError
 from alti2v.records import Category, Status, composed
@@ -31,7 +31,7 @@ PREFIX = "filter_"  # of the reasons of posts that a filter leaves out
 class IdList:
     """Ids of the posts to take, (n,) int64, ascending and distinct."""
 
-    numbers: npt.NDArray[np.int64] = field(repr=False)
+    numbers: Int64Array = field(repr=False)
 
     @property
     def document(self) -> dict[str, Any]:

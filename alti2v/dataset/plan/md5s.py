@@ -10,16 +10,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
+
+from alti2v.arrays import BoolArray, Int64Array, Uint8Array, Uint64Array
 
 _HEX_DIGITS = 32
 _NO_DIGIT = 255
 _NULL, _EMPTY, _MD5, _OTHER = range(4)
 _DIGIT = np.full(256, _NO_DIGIT, np.uint8)
 _DIGIT[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16, dtype=np.uint8)
-
-_Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,17 +31,17 @@ class Md5s:
         others: Text by row, where it is no MD5.
     """
 
-    keys: npt.NDArray[np.uint64]
-    form: npt.NDArray[np.uint8]
+    keys: Uint64Array
+    form: Uint8Array
     others: Mapping[int, str] = field(default_factory=dict)
 
     @property
-    def has_text(self) -> npt.NDArray[np.bool_]:
+    def has_text(self) -> BoolArray:
         """(n,) False where the value is null."""
-        has_text: npt.NDArray[np.bool_] = self.form != _NULL
+        has_text: BoolArray = self.form != _NULL
         return has_text
 
-    def texts(self, rows: _Rows) -> list[str]:
+    def texts(self, rows: Int64Array) -> list[str]:
         """Return the values of some rows as text, with null as empty text."""
         digits = self.keys[rows].astype(">u8").tobytes().hex()
         forms = self.form[rows].tolist()
@@ -51,14 +50,14 @@ class Md5s:
             for at, (row, form) in enumerate(zip(rows.tolist(), forms, strict=True))
         ]
 
-    def equal(self, rows: _Rows, others: Md5s, other_rows: _Rows) -> npt.NDArray[np.bool_]:
+    def equal(self, rows: Int64Array, others: Md5s, other_rows: Int64Array) -> BoolArray:
         """Compare row by row with another column; null equals empty text."""
         same_key = (self.keys[rows] == others.keys[other_rows]).all(axis=1)
         forms = (np.maximum(column.form[at], _EMPTY) for column, at in ((self, rows), (others, other_rows)))
-        is_equal: npt.NDArray[np.bool_] = same_key & np.equal(*forms)
+        is_equal: BoolArray = same_key & np.equal(*forms)
         return is_equal
 
-    def repeated(self, rows: _Rows) -> tuple[_Rows, _Rows]:
+    def repeated(self, rows: Int64Array) -> tuple[Int64Array, Int64Array]:
         """Find the rows whose text occurred earlier in `rows`; nulls are not compared.
 
         Returns:
@@ -106,7 +105,7 @@ def md5s_of(columns: Iterable[pa.Array | pa.ChunkedArray], room: int) -> Md5s:
     return Md5s(keys=keys, form=form, others=others)
 
 
-def _numbers(column: pa.Array) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint64]]:
+def _numbers(column: pa.Array) -> tuple[BoolArray, Uint64Array]:
     """Return which values are MD5s in lower case, and these as (m, 2) numbers."""
     _, offsets, content = column.buffers()
     bounds = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1].astype(np.int64)

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from alti2v.arrays import BoolArray, Int64Array, Uint8Array, Uint64Array
 from alti2v.dataset.plan.components import components
 from alti2v.dataset.plan.near_hashes import near_pairs
 from alti2v.dataset.plan.perceptual_hashes import HashView, perceptual_hashes
@@ -30,9 +30,6 @@ NEAR_BITS = 8
 _COMPARED_AT_ONCE = 400_000  # thumbnails of this many pairs take at most 200 MB
 _NO_ROWS = np.empty(0, np.int64)
 
-_Rows = npt.NDArray[np.int64]
-_Hashes = npt.NDArray[np.uint64]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appearances:
@@ -43,14 +40,14 @@ class Appearances:
         thumbnails: Thumbnails of the n pictures, 16 x 16 luminances each.
     """
 
-    hashes: Callable[[HashView], npt.NDArray[np.uint64]]
+    hashes: Callable[[HashView], Uint64Array]
     thumbnails: Thumbnails
 
     def __len__(self) -> int:
         return len(self.thumbnails)
 
 
-def appearances_of(pictures: Sequence[bytes]) -> tuple[_Hashes, npt.NDArray[np.uint8]]:
+def appearances_of(pictures: Sequence[bytes]) -> tuple[Uint64Array, Uint8Array]:
     """Hash pictures and shrink them to thumbnails.
 
     Args:
@@ -63,9 +60,7 @@ def appearances_of(pictures: Sequence[bytes]) -> tuple[_Hashes, npt.NDArray[np.u
     return perceptual_hashes(luminances), thumbnails_of(luminances)
 
 
-def groups(
-    ids: npt.NDArray[np.int64], related: npt.NDArray[np.int64], appearances: Appearances
-) -> npt.NDArray[np.int64]:
+def groups(ids: Int64Array, related: Int64Array, appearances: Appearances) -> Int64Array:
     """Group pictures that are related or similar, transitively.
 
     Args:
@@ -83,7 +78,7 @@ def groups(
     return ids[components(len(ids), first, second)]
 
 
-def near_duplicate_pairs(appearances: Appearances) -> tuple[_Rows, _Rows]:
+def near_duplicate_pairs(appearances: Appearances) -> tuple[Int64Array, Int64Array]:
     """Find pairs of similar pictures, as they are or mirrored.
 
     A row whose hash equals that of an earlier row is compared with the first of these rows and with its
@@ -110,16 +105,16 @@ def near_duplicate_pairs(appearances: Appearances) -> tuple[_Rows, _Rows]:
 
 
 def _correlates(
-    thumbnails: Thumbnails, first: _Rows, second: _Rows, *, is_mirrored: bool
-) -> npt.NDArray[np.bool_]:
+    thumbnails: Thumbnails, first: Int64Array, second: Int64Array, *, is_mirrored: bool
+) -> BoolArray:
     rows, at = np.unique(np.concatenate([first, second]), return_inverse=True)
     compact = thumbnails[rows]
     found = correlations(compact, at[: len(first)], at[len(first) :], is_mirrored=is_mirrored)
-    is_near: npt.NDArray[np.bool_] = found >= NEAR_CORRELATION
+    is_near: BoolArray = found >= NEAR_CORRELATION
     return is_near
 
 
-def _equal_pairs(hashes: _Hashes) -> tuple[_Rows, _Rows]:
+def _equal_pairs(hashes: Uint64Array) -> tuple[Int64Array, Int64Array]:
     order = np.argsort(hashes, kind="stable")
     is_same = hashes[order][1:] == hashes[order][:-1]
     _, first_row, number = np.unique(hashes, return_index=True, return_inverse=True)

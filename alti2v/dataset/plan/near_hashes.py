@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from alti2v.arrays import Int32Array, Int64Array, Uint64Array
 from alti2v.dataset.plan.perceptual_hashes import HASH_BITS
 from alti2v.storage.order import distinct
 
@@ -29,12 +29,8 @@ _SMALL_FLIP_BITS = 3
 _FRONT_SHARE = 0.25
 _NO_ROWS = np.empty(0, np.int64)
 
-_Rows = npt.NDArray[np.int64]
-_Places = npt.NDArray[np.int32]
-_Hashes = npt.NDArray[np.uint64]
 
-
-def near_pairs(left: _Hashes, right: _Hashes, *, near_bits: int) -> tuple[_Rows, _Rows]:
+def near_pairs(left: Uint64Array, right: Uint64Array, *, near_bits: int) -> tuple[Int64Array, Int64Array]:
     """Find all pairs of hashes that differ in at most `near_bits` bits.
 
     Args:
@@ -55,7 +51,7 @@ def near_pairs(left: _Hashes, right: _Hashes, *, near_bits: int) -> tuple[_Rows,
     return found // max(len(right), 1), found % max(len(right), 1)
 
 
-def _distinct_hashes(hashes: _Hashes) -> tuple[_Hashes, _Places]:
+def _distinct_hashes(hashes: Uint64Array) -> tuple[Uint64Array, Int32Array]:
     """Return the distinct hashes, ascending, and the first row of each."""
     rows = np.argsort(hashes, kind="stable").astype(np.int32)
     values = hashes[rows]
@@ -75,18 +71,18 @@ class _Band:
         starts: (keys + 1,) int32: the hashes with key k are `hashes[starts[k] : starts[k + 1]]`.
     """
 
-    keys: _Places
-    hashes: _Hashes
-    rows: _Places
-    starts: _Places
+    keys: Int32Array
+    hashes: Uint64Array
+    rows: Int32Array
+    starts: Int32Array
 
     @property
-    def ranks(self) -> _Places:
+    def ranks(self) -> Int32Array:
         """(n,) number of hashes with the same key before each."""
         return np.arange(len(self.keys), dtype=np.int32) - self.starts[self.keys]
 
 
-def _band(values: _Hashes, rows: _Places, low: int, high: int) -> _Band:
+def _band(values: Uint64Array, rows: Int32Array, low: int, high: int) -> _Band:
     keys = ((values >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)).astype(np.int32)
     order = np.argsort(keys, kind="stable").astype(np.int32)
     counts = np.bincount(keys, minlength=1 << (high - low))
@@ -95,8 +91,8 @@ def _band(values: _Hashes, rows: _Places, low: int, high: int) -> _Band:
 
 
 def _near_in_bands(
-    ours: tuple[_Hashes, _Places], theirs: tuple[_Hashes, _Places], near_bits: int
-) -> Iterator[tuple[_Places, _Places]]:
+    ours: tuple[Uint64Array, Int32Array], theirs: tuple[Uint64Array, Int32Array], near_bits: int
+) -> Iterator[tuple[Int32Array, Int32Array]]:
     """Yield rows of near pairs, with repetitions, band by band."""
     edges = [HASH_BITS * band // _BANDS for band in range(_BANDS + 1)]
     for number, (low, end) in enumerate(itertools.pairwise(edges)):
@@ -118,7 +114,7 @@ def _near_in_bands(
         yield firsts, seconds
 
 
-def _rows_of(left: _Band, right: _Band, at: _Rows, to: _Rows) -> tuple[_Places, _Places]:
+def _rows_of(left: _Band, right: _Band, at: Int64Array, to: Int64Array) -> tuple[Int32Array, Int32Array]:
     """Return the rows of pairs of positions; no picture with itself, and pairs within a band in one order."""
     if right is left:
         is_ordered = left.hashes[at] < right.hashes[to]
@@ -134,13 +130,13 @@ def _near_in_band(
     right: _Band,
     flips: Sequence[int],
     near_bits: int,
-    rows_of: Callable[[_Rows, _Rows], tuple[_Places, _Places]],
-) -> Iterator[tuple[_Places, _Places]]:
+    rows_of: Callable[[Int64Array, Int64Array], tuple[Int32Array, Int32Array]],
+) -> Iterator[tuple[Int32Array, Int32Array]]:
     """Yield what `rows_of` makes of the positions of near pairs in `left` and `right`."""
     # Each pair of hashes of one band is looked up once: from the key without the highest bit that differs.
     ours, theirs = (0, 1) if right is left else (None, None)
 
-    def in_front(table: tuple[_Hashes, _Places], row: int) -> list[tuple[_Places, _Places]]:
+    def in_front(table: tuple[Uint64Array, Int32Array], row: int) -> list[tuple[Int32Array, Int32Array]]:
         part = np.arange(row, min(row + _ROWS_AT_ONCE, len(left.keys)))
         return [
             rows_of(at, to)
@@ -148,7 +144,7 @@ def _near_in_band(
             for at, to in _near_in_front(left, chosen, table, some, near_bits)
         ]
 
-    def among_all(part: _Rows) -> list[tuple[_Places, _Places]]:
+    def among_all(part: Int64Array) -> list[tuple[Int32Array, Int32Array]]:
         return [
             rows_of(at, to)
             for chosen, some in _questions(right, part, flips, bit=theirs)
@@ -173,8 +169,8 @@ def _near_in_band(
 
 
 def _questions(
-    band: _Band, part: _Rows, flips: Sequence[int], *, bit: int | None
-) -> Iterator[tuple[_Rows, Sequence[int]]]:
+    band: _Band, part: Int64Array, flips: Sequence[int], *, bit: int | None
+) -> Iterator[tuple[Int64Array, Sequence[int]]]:
     """Yield some positions of a part of a band, and the flips of their keys to look up.
 
     Args:
@@ -196,7 +192,7 @@ def _questions(
             yield part[np.flatnonzero((keys >> (length - 1)) & 1 == bit)], list(some)
 
 
-def _front(right: _Band, chosen: _Rows) -> tuple[_Hashes, _Places]:
+def _front(right: _Band, chosen: Int64Array) -> tuple[Uint64Array, Int32Array]:
     """Return each key's hash among the chosen, and its position: 0 and -1 if it has none."""
     front, place = np.zeros(len(right.starts) - 1, np.uint64), np.full(len(right.starts) - 1, -1, np.int32)
     front[right.keys[chosen]] = right.hashes[chosen]
@@ -205,8 +201,8 @@ def _front(right: _Band, chosen: _Rows) -> tuple[_Hashes, _Places]:
 
 
 def _near_in_front(
-    left: _Band, chosen: _Rows, table: tuple[_Hashes, _Places], flips: Sequence[int], near_bits: int
-) -> Iterator[tuple[_Rows, _Rows]]:
+    left: _Band, chosen: Int64Array, table: tuple[Uint64Array, Int32Array], flips: Sequence[int], near_bits: int
+) -> Iterator[tuple[Int64Array, Int64Array]]:
     """Yield near pairs of the chosen positions in `left`, and of hashes with distinct keys."""
     front, place = table
     keys, hashes = left.keys[chosen], left.hashes[chosen]
@@ -224,8 +220,8 @@ def _near_in_front(
 
 
 def _near_all(
-    left: _Band, chosen: _Rows, right: _Band, flips: Sequence[int], near_bits: int
-) -> Iterator[tuple[_Rows, _Rows]]:
+    left: _Band, chosen: Int64Array, right: _Band, flips: Sequence[int], near_bits: int
+) -> Iterator[tuple[Int64Array, Int64Array]]:
     """Yield near pairs of the chosen positions in `left` and all of `right`."""
     keys, hashes = left.keys[chosen], left.hashes[chosen]
     for flip in flips:
@@ -235,7 +231,7 @@ def _near_all(
             yield chosen[at[near]], to[near]
 
 
-def _expand(starts: _Rows, counts: _Rows) -> Iterator[tuple[_Rows, _Rows]]:
+def _expand(starts: Int64Array, counts: Int64Array) -> Iterator[tuple[Int64Array, Int64Array]]:
     """Pair position i with `starts[i] ... starts[i] + counts[i] - 1`; a bounded number of pairs at a time."""
     ends = np.cumsum(counts)
     row = 0

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from alti2v.arrays import Int8Array, Int32Array, Int64Array
 from alti2v.dataset.plan.posts import StorePosts
 from alti2v.records import Status
 from alti2v.storage.columns import OUTCOMES
@@ -19,8 +19,6 @@ from alti2v.storage.table import give_back_memory, schema
 STORED, DUPLICATE, DROPPED, FAILED = OUTCOME_NAMES = ("stored", "duplicate", "dropped", "failed")
 _STORED, _DUPLICATE, _DROPPED, _FAILED = range(len(OUTCOME_NAMES))
 _ROWS_AT_ONCE = 1 << 16
-
-_Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +32,12 @@ class Outcomes:
         duplicate_of: (n,) the stored post with the same bytes; 0 if there is none.
     """
 
-    outcome: npt.NDArray[np.int8]
-    reason: npt.NDArray[np.int32]
+    outcome: Int8Array
+    reason: Int32Array
     reasons: tuple[str, ...]
-    duplicate_of: _Rows
+    duplicate_of: Int64Array
 
-    def dropped(self, rows: _Rows, reasons: Iterable[str]) -> Outcomes:
+    def dropped(self, rows: Int64Array, reasons: Iterable[str]) -> Outcomes:
         """Return the same outcomes with some posts dropped."""
         outcome, reason = self.outcome.copy(), self.reason.copy()
         words = {word: code for code, word in enumerate(self.reasons)}
@@ -48,7 +46,7 @@ class Outcomes:
         return replace(self, outcome=outcome, reason=reason, reasons=tuple(words))
 
     @property
-    def usable(self) -> _Rows:
+    def usable(self) -> Int64Array:
         """Rows of the posts that are stored, or will be."""
         return np.flatnonzero(self.outcome == _STORED)
 
@@ -64,11 +62,11 @@ class Outcomes:
         )
 
 
-def encoded(column: pa.ChunkedArray, words: dict[str, int]) -> npt.NDArray[np.int32]:
+def encoded(column: pa.ChunkedArray, words: dict[str, int]) -> Int32Array:
     """Encode a column with few distinct words by order of first occurrence; extends `words`."""
     found = column.combine_chunks().dictionary_encode()
     codes = [words.setdefault(word, len(words)) for word in found.dictionary.to_pylist()]
-    numbers: npt.NDArray[np.int32] = np.array(codes, np.int32)[found.indices.to_numpy()]
+    numbers: Int32Array = np.array(codes, np.int32)[found.indices.to_numpy()]
     return numbers
 
 
@@ -104,7 +102,7 @@ _OUTCOME_OF_STATUS: Mapping[str, int] = {
 class Removed:
     """Posts that must not return, and the MD5s of their stored bytes."""
 
-    ids: _Rows
+    ids: Int64Array
     md5s: Set[str]
 
 
@@ -115,8 +113,8 @@ _NO_IDS = np.empty(0, np.int64)
 def first_outcomes(
     posts: StorePosts,
     *,
-    existing: _Rows = _NO_IDS,
-    replaced: _Rows = _NO_IDS,
+    existing: Int64Array = _NO_IDS,
+    replaced: Int64Array = _NO_IDS,
     removed: Removed = NONE_REMOVED,
 ) -> Outcomes:
     """Derive outcomes from the tables alone: crawl failures, posts without tags, pictures with the same bytes.
@@ -162,7 +160,7 @@ def first_outcomes(
 
 
 def outcome_tables(
-    posts: StorePosts, outcomes: Outcomes, shard: npt.NDArray[np.int32], shard_names: Sequence[str]
+    posts: StorePosts, outcomes: Outcomes, shard: Int32Array, shard_names: Sequence[str]
 ) -> Iterator[pa.Table]:
     """Yield the rows of outcomes.parquet, some at a time.
 

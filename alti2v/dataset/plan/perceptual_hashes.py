@@ -9,16 +9,14 @@ import functools
 from enum import IntEnum
 
 import numpy as np
-import numpy.typing as npt
 
+from alti2v.arrays import Float64Array, Int64Array, Uint8Array, Uint64Array
 from alti2v.pictures.recipe import LUMINANCE_SIDE_PX
 
 HASH_BITS = 64
 _CELLS = 32  # per row and column of the hashed picture
 _MARGIN = 32  # the second hash leaves out 1/32 of the picture at each side
 _LUMINANCES_AT_ONCE = 32  # 1 MB as floating point, which fits into a processor's cache
-
-_Hashes = npt.NDArray[np.uint64]
 
 
 class HashView(IntEnum):
@@ -30,7 +28,7 @@ class HashView(IntEnum):
     MIRRORED_TRIMMED = 3
 
 
-def perceptual_hashes(luminances: npt.NDArray[np.uint8]) -> _Hashes:
+def perceptual_hashes(luminances: Uint8Array) -> Uint64Array:
     """Hash the coarse structure of pictures: the hashes of similar pictures differ in few bits.
 
     The DCT hash of C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010),
@@ -50,7 +48,7 @@ def perceptual_hashes(luminances: npt.NDArray[np.uint8]) -> _Hashes:
     return hashes
 
 
-def _hashed(luminances: npt.NDArray[np.uint8]) -> _Hashes:
+def _hashed(luminances: Uint8Array) -> Uint64Array:
     basis, low, mirror = _transform()
     # Whole numbers below 2^53 throughout, so floating point is exact on every processor. One product per
     # picture is too small for OpenBLAS to start threads, which would spin while they wait.
@@ -64,7 +62,7 @@ def _hashed(luminances: npt.NDArray[np.uint8]) -> _Hashes:
 
 
 @functools.cache
-def _transform() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _transform() -> tuple[Float64Array, Int64Array, Int64Array]:
     """Return the transform of the hash.
 
     Returns:
@@ -79,7 +77,7 @@ def _transform() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.ND
     return basis, low, 1 - 2 * (across[low] % 2)
 
 
-def _cells(margin_px: int) -> npt.NDArray[np.float64]:
+def _cells(margin_px: int) -> Float64Array:
     """(32, 64) share of each pixel that each cell covers, in units that make it a whole number."""
     parts = 8
     edges = parts * margin_px + np.arange(_CELLS + 1) * (parts * (LUMINANCE_SIDE_PX - 2 * margin_px) // _CELLS)

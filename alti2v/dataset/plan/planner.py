@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from alti2v.arrays import Int8Array, Int64Array
 from alti2v.dataset.plan.filters import NO_FILTERS, Filters
 from alti2v.dataset.plan.near_duplicates import Appearances, groups
 from alti2v.dataset.plan.posts import StoredTags
@@ -78,11 +78,11 @@ class Candidates:
         table: Tags that the codes in `tags` refer to.
     """
 
-    ids: npt.NDArray[np.int64]
-    related: npt.NDArray[np.int64]
+    ids: Int64Array
+    related: Int64Array
     appearances: Appearances
     tags: StoredTags
-    rows: npt.NDArray[np.int64]
+    rows: Int64Array
     table: StoreTagTable
 
 
@@ -100,9 +100,9 @@ class ExistingPictures:
         plan_hash: Hash of the dataset's plan.
     """
 
-    ids: npt.NDArray[np.int64]
-    side: npt.NDArray[np.int8]
-    related: npt.NDArray[np.int64]
+    ids: Int64Array
+    side: Int8Array
+    related: Int64Array
     appearances: Appearances
     vocabulary: tuple[Tag, ...]
     next_shard: Mapping[str, int]
@@ -114,7 +114,7 @@ class PlannedShard:
     """Name of a shard and its pictures, as rows of `Candidates` in the order of the tar file."""
 
     name: ShardName
-    rows: npt.NDArray[np.int64]
+    rows: Int64Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +134,8 @@ class Plan:
     """
 
     vocabulary: Vocabulary
-    group: npt.NDArray[np.int64]
-    side: npt.NDArray[np.int8]
+    group: Int64Array
+    side: Int8Array
     shards: tuple[PlannedShard, ...]
     groups: int
     alike: int
@@ -188,11 +188,7 @@ def make_plan(
 
 
 def _shards(
-    ids: npt.NDArray[np.int64],
-    side: npt.NDArray[np.int8],
-    samples: int,
-    next_shard: Mapping[str, int],
-    edition: int,
+    ids: Int64Array, side: Int8Array, samples: int, next_shard: Mapping[str, int], edition: int
 ) -> Iterator[PlannedShard]:
     order = shuffled(ids)
     for code, split in enumerate(SPLITS):
@@ -206,7 +202,7 @@ def _shards(
 
 def _grouped(
     candidates: Candidates, existing: ExistingPictures | None
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int8]]:
+) -> tuple[Int64Array, Int64Array, Int8Array]:
     """Return ids, groups and splits of all pictures; existing ones come first, so that they name the groups."""
     before = np.full(len(candidates.ids), NOWHERE, np.int8)
     if existing is None:
@@ -223,14 +219,14 @@ def _grouped(
 
 
 def _sides(
-    ids: npt.NDArray[np.int64],
-    group: npt.NDArray[np.int64],
-    before: npt.NDArray[np.int8],
+    ids: Int64Array,
+    group: Int64Array,
+    before: Int8Array,
     options: PlanOptions,
     facts: SplitFacts | None,
     *,
     is_new: bool,
-) -> npt.NDArray[np.int8]:
+) -> Int8Array:
     if options.split == "date":
         assert facts is not None, "a split by date needs the dates"
         if not is_new:
@@ -250,7 +246,7 @@ def _sides(
 
 
 def _vocabulary(
-    candidates: Candidates, side: npt.NDArray[np.int8], options: PlanOptions, existing: ExistingPictures | None
+    candidates: Candidates, side: Int8Array, options: PlanOptions, existing: ExistingPictures | None
 ) -> Vocabulary:
     training = candidates.rows[side == SPLITS.index("train")]
     counts = candidates.tags.counts(training, tags=len(candidates.table.names))
@@ -259,7 +255,7 @@ def _vocabulary(
     return grown_vocabulary(existing.vocabulary, counts, candidates.table)
 
 
-def _alike(group: npt.NDArray[np.int64], side: npt.NDArray[np.int8]) -> tuple[int, int, int]:
+def _alike(group: Int64Array, side: Int8Array) -> tuple[int, int, int]:
     """Count groups of two or more pictures, their pictures, and those in another split than the first."""
     _, first, number, sizes = np.unique(group, return_index=True, return_inverse=True, return_counts=True)
     astray = side != side[first][number] if len(group) else np.empty(0, np.bool_)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from alti2v.arrays import Int32Array, Int64Array
 from alti2v.dataset.plan.filters import FILTER_COLUMNS, NO_FILTERS, Filters, PostFilter
 from alti2v.dataset.plan.md5s import Md5s, md5s_of
 from alti2v.dataset.plan.tag_aliases import TagRelations, Widening, widening
@@ -46,13 +46,13 @@ class StoredTags:
     """
 
     table: DiskTable
-    lengths: npt.NDArray[np.int32]
+    lengths: Int32Array
 
-    def take(self, rows: npt.NDArray[np.int64]) -> TagLists:
+    def take(self, rows: Int64Array) -> TagLists:
         """Return the tags of some posts, in the given order."""
         return _lists(self.table.take(rows, [_TAGS]))
 
-    def counts(self, rows: npt.NDArray[np.int64], *, tags: int) -> npt.NDArray[np.int64]:
+    def counts(self, rows: Int64Array, *, tags: int) -> Int64Array:
         """Count the posts among `rows` that have each of `tags` tags, (tags,) int64."""
         times = np.bincount(rows, minlength=len(self.table))
         counts, first = np.zeros(tags, np.int64), 0
@@ -91,12 +91,12 @@ class StorePosts:
     """
 
     facts: DiskTable
-    ids: npt.NDArray[np.int64]
+    ids: Int64Array
     tags: StoredTags
     table: StoreTagTable
     digest: str
 
-    def numbers(self, column: str) -> npt.NDArray[np.int64]:
+    def numbers(self, column: str) -> Int64Array:
         """Return a column of numbers, (n,) int64, with 0 for null."""
         return self.facts.numbers(column)
 
@@ -104,11 +104,11 @@ class StorePosts:
         """Read the MD5 of the stored bytes of each post; 17 bytes a post, which are not kept."""
         return md5s_of((block.column(0) for block in self.facts.blocks(["stored_md5"])), room=len(self.ids))
 
-    def take(self, rows: npt.NDArray[np.int64]) -> PostRows:
+    def take(self, rows: Int64Array) -> PostRows:
         """Return some posts, in the given order."""
         return post_rows(self.facts.take(rows, [*_SHOWN, _TAGS]))
 
-    def divided(self, into: npt.NDArray[np.int32], scratch: Path) -> list[DiskTable]:
+    def divided(self, into: Int32Array, scratch: Path) -> list[DiskTable]:
         """Divide the posts, see `disk_table.divided`; for `post_rows`."""
         return divided(self.facts, into, scratch, [*_SHOWN, _TAGS])
 
@@ -176,7 +176,7 @@ def _filtered_posts(store: Store, filters: Filters, relations: TagRelations) -> 
     apply.check_facts()
 
 
-def _check_ids(store: Store, ids: npt.NDArray[np.int64]) -> None:
+def _check_ids(store: Store, ids: Int64Array) -> None:
     if not len(ids):
         raise DataError(f"{store.path} lists no posts: crawl first")
     twice = ids[1:][ids[1:] == ids[:-1]]
@@ -187,7 +187,7 @@ def _check_ids(store: Store, ids: npt.NDArray[np.int64]) -> None:
 
 
 def _coded(
-    first: pa.Table, others: Iterable[pa.Table], new_code: npt.NDArray[np.int32], wider: Widening | None
+    first: pa.Table, others: Iterable[pa.Table], new_code: Int32Array, wider: Widening | None
 ) -> Iterator[pa.Table]:
     """Yield blocks of posts with the codes of the tag table in place of those of the order of occurrence."""
     for block in itertools.chain([first], others):
@@ -203,7 +203,7 @@ def _lists(block: pa.Table) -> TagLists:
     return TagLists(bounds.astype(np.int64), codes)
 
 
-def _bounds(block: pa.Table) -> npt.NDArray[np.int32]:
+def _bounds(block: pa.Table) -> Int32Array:
     lengths = pc.list_value_length(block.column(_TAGS)).to_numpy()
     return np.concatenate([np.zeros(1, np.int32), np.cumsum(lengths, dtype=np.int32)])
 
@@ -241,7 +241,7 @@ def _rating_tags(ratings: pa.StringArray) -> pa.ListArray:
 
 def _tag_table(
     codes: Mapping[str, int], category_seen: list[int], known: Mapping[str, Category]
-) -> tuple[StoreTagTable, npt.NDArray[np.int32]]:
+) -> tuple[StoreTagTable, Int32Array]:
     """Return the tags in the order of names, and the new code of each old one.
 
     A part that was written before the board reported a tag's category says "unknown", so the store's tag table
@@ -294,7 +294,7 @@ def _canonical(facts: DiskTable, name: str) -> Iterator[bytes]:
             yield bytes(content[bounds[0] : bounds[-1]])
 
 
-def _text(values: pa.StringArray) -> tuple[npt.NDArray[np.int32], memoryview]:
+def _text(values: pa.StringArray) -> tuple[Int32Array, memoryview]:
     """Return (n + 1,) positions of the values in their bytes, with null as empty, and the bytes."""
     filled = values.fill_null("")
     _, offsets, content = filled.buffers()

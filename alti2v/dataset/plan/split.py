@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
-import numpy.typing as npt
 
+from alti2v.arrays import BoolArray, Int8Array, Int64Array, Uint64Array
 from alti2v.errors import UsageError
 from alti2v.numerals import counted
 from alti2v.storage.layout import SPLITS
@@ -33,7 +33,7 @@ NOWHERE = -1
 _TRAIN, _VALIDATION, _TEST = (SPLITS.index(split) for split in ("train", "validation", "test"))
 
 
-def assign_splits(groups: npt.NDArray[np.int64], *, test: int, validation: int) -> npt.NDArray[np.int8]:
+def assign_splits(groups: Int64Array, *, test: int, validation: int) -> Int8Array:
     """Assign each picture to a split.
 
     A split has exactly the requested size unless the remaining groups are all larger than the gap.
@@ -61,9 +61,7 @@ def assign_splits(groups: npt.NDArray[np.int64], *, test: int, validation: int) 
     return side
 
 
-def extend_splits(
-    groups: npt.NDArray[np.int64], side: npt.NDArray[np.int8], *, test: int, validation: int
-) -> npt.NDArray[np.int8]:
+def extend_splits(groups: Int64Array, side: Int8Array, *, test: int, validation: int) -> Int8Array:
     """Assign new pictures to splits; existing pictures keep theirs.
 
     Groups without existing pictures fill test and validation up to the requested sizes, and the rest is for
@@ -80,13 +78,13 @@ def extend_splits(
         (n,) positions in `layout.SPLITS`, `NOWHERE` for new pictures that stay out.
     """
     names, number, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    has: npt.NDArray[np.bool_] = np.zeros((len(SPLITS), len(names)), np.bool_)
+    has: BoolArray = np.zeros((len(SPLITS), len(names)), np.bool_)
     for split in range(len(SPLITS)):
         has[split, number[side == split]] = True
     of_group = np.full(len(names), NOWHERE, np.int8)
     of_group[~(has[_VALIDATION] | has[_TEST])] = _TRAIN
     order = np.argsort(_digests(names, _SPLIT_SALT), kind="stable")
-    is_new: npt.NDArray[np.bool_] = ~np.logical_or.reduce(has)
+    is_new: BoolArray = ~np.logical_or.reduce(has)
     for split, wanted in ((_TEST, test), (_VALIDATION, validation)):
         free = order[is_new[order]]
         taken = free[first_that_fit(sizes[free], max(0, wanted - int((side == split).sum())))]
@@ -95,7 +93,7 @@ def extend_splits(
     return np.where(side == NOWHERE, of_group[number], side)
 
 
-def id_modulo_splits(ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
+def id_modulo_splits(ids: Int64Array) -> Int8Array:
     """Assign pictures by `ID_MODULO_RULE`: (n,) positions in `layout.SPLITS`."""
     last = ids % 1000
     return np.where(last < 900, _TRAIN, np.where(last < 950, _VALIDATION, _TEST)).astype(np.int8)
@@ -116,7 +114,7 @@ def check_sizes(pictures: int, *, test: int, validation: int) -> None:
         )
 
 
-def shuffled(ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def shuffled(ids: Int64Array) -> Int64Array:
     """Return positions of the pictures in a pseudo-random order that is the same everywhere, (n,) int64."""
     return np.argsort(_digests(ids, _ORDER_SALT), kind="stable")
 
@@ -131,7 +129,7 @@ def shard_bounds(samples: int, shard_samples: int) -> list[int]:
     return [samples * number // shards for number in range(shards + 1)] if shards else []
 
 
-def first_that_fit(sizes: npt.NDArray[np.int64], wanted: int) -> list[int]:
+def first_that_fit(sizes: Int64Array, wanted: int) -> list[int]:
     """Return the positions of sizes that add up to at most `wanted`, taking each that fits, in order."""
     chosen: list[int] = []
     for first in range(0, len(sizes), _AT_ONCE):
@@ -144,7 +142,7 @@ def first_that_fit(sizes: npt.NDArray[np.int64], wanted: int) -> list[int]:
     return chosen
 
 
-def _digests(numbers: npt.NDArray[np.int64], salt: bytes) -> npt.NDArray[np.uint64]:
+def _digests(numbers: Int64Array, salt: bytes) -> Uint64Array:
     digests = np.empty(len(numbers), np.uint64)
     for first in range(0, len(numbers), _AT_ONCE):
         some = numbers[first : first + _AT_ONCE].tolist()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from alti2v.arrays import Int8Array, Int64Array
 from alti2v.dataset.plan.components import related_groups
 from alti2v.dataset.plan.split import NOWHERE, check_sizes, first_that_fit
 from alti2v.errors import UsageError
@@ -41,12 +41,12 @@ class SplitFacts:
             `UNKNOWN_MOMENT` if it is not known.
     """
 
-    owners: npt.NDArray[np.int64]
-    artists: npt.NDArray[np.int64]
-    moments: npt.NDArray[np.int64]
+    owners: Int64Array
+    artists: Int64Array
+    moments: Int64Array
 
 
-def joined_by_artist(group: npt.NDArray[np.int64], facts: SplitFacts) -> npt.NDArray[np.int64]:
+def joined_by_artist(group: Int64Array, facts: SplitFacts) -> Int64Array:
     """Join groups that share an artist, transitively; (n,) smallest id of what each picture is joined to."""
     names = np.unique(group)
     found = related_groups(names, (group[facts.owners], _FIRST_ARTIST + facts.artists))
@@ -54,13 +54,8 @@ def joined_by_artist(group: npt.NDArray[np.int64], facts: SplitFacts) -> npt.NDA
 
 
 def splits_by_date(
-    ids: npt.NDArray[np.int64],
-    group: npt.NDArray[np.int64],
-    facts: SplitFacts,
-    *,
-    test: int,
-    validation: int,
-) -> npt.NDArray[np.int8]:
+    ids: Int64Array, group: Int64Array, facts: SplitFacts, *, test: int, validation: int
+) -> Int8Array:
     """Assign pictures to splits by `DATE_RULE`; pictures of the same moment are in the order of their ids.
 
     Returns:
@@ -92,12 +87,7 @@ def splits_by_date(
     return np.where((side == NOWHERE) & (rank < border), np.int8(_TRAIN), side)
 
 
-def extend_by_date(
-    ids: npt.NDArray[np.int64],
-    group: npt.NDArray[np.int64],
-    side: npt.NDArray[np.int8],
-    facts: SplitFacts,
-) -> npt.NDArray[np.int8]:
+def extend_by_date(ids: Int64Array, group: Int64Array, side: Int8Array, facts: SplitFacts) -> Int8Array:
     """Assign new pictures to training by `DATE_RULE`; existing pictures keep their split.
 
     A new picture stays out if it is newer than a picture of test or validation, if its moment is not known, or
@@ -120,7 +110,7 @@ def extend_by_date(
     return np.where((side == NOWHERE) & is_free, np.int8(_TRAIN), side)
 
 
-def _ranks(ids: npt.NDArray[np.int64], facts: SplitFacts) -> npt.NDArray[np.int64]:
+def _ranks(ids: Int64Array, facts: SplitFacts) -> Int64Array:
     """Return the position of each picture in the order of moments and ids, (n,)."""
     rank = np.empty(len(ids), np.int64)
     rank[np.lexsort((ids, facts.moments))] = np.arange(len(ids))

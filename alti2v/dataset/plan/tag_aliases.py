@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
+from alti2v.arrays import Int8Array, Int32Array
 from alti2v.dataset.plan.vocabulary import CATEGORIES, StoreTagTable, TagLists, tag_lists
 from alti2v.records import Category
 
@@ -35,7 +35,7 @@ class Widening:
     """
 
     table: StoreTagTable
-    new_code: npt.NDArray[np.int32]
+    new_code: Int32Array
     implied: TagLists
 
     def applied(self, tags: TagLists) -> TagLists:
@@ -112,8 +112,8 @@ def closure(implications: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...
 
 
 def _categories(
-    names: list[str], old: StoreTagTable, new_code: npt.NDArray[np.int32], known: Mapping[str, Category]
-) -> npt.NDArray[np.int8]:
+    names: list[str], old: StoreTagTable, new_code: Int32Array, known: Mapping[str, Category]
+) -> Int8Array:
     """Return the known category of each name, else the one on posts, of the name itself before its aliases."""
     position = {category: number for number, category in enumerate(CATEGORIES)}
     unknown = position[Category.UNKNOWN]

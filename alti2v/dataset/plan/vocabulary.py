@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from alti2v.arrays import BoolArray, Int8Array, Int32Array, Int64Array
 from alti2v.errors import DataError
 from alti2v.records import Category, Tag, composed
 
@@ -33,14 +33,14 @@ class TagLists:
         codes: (offsets[n],) int32, positions in a table of tags.
     """
 
-    offsets: npt.NDArray[np.int64]
-    codes: npt.NDArray[np.int32]
+    offsets: Int64Array
+    codes: Int32Array
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     @property
-    def lengths(self) -> npt.NDArray[np.int64]:
+    def lengths(self) -> Int64Array:
         """Number of tags of each post, (n,) int64."""
         return np.diff(self.offsets)
 
@@ -58,11 +58,11 @@ class TagLists:
             pa.array(self.offsets.astype(np.int32)), names.take(pa.array(self.codes))
         )
 
-    def take(self, rows: npt.NDArray[np.int64]) -> TagLists:
+    def take(self, rows: Int64Array) -> TagLists:
         """Return the tags of some posts, in the given order."""
         return joined(self._in_blocks(rows), room=int(self.lengths[rows].sum()))
 
-    def _in_blocks(self, rows: npt.NDArray[np.int64]) -> Iterator[TagLists]:
+    def _in_blocks(self, rows: Int64Array) -> Iterator[TagLists]:
         """Yield the tags of some posts in blocks: a copy of a whole board's tags takes 200 MB."""
         for some in blocks(len(rows)):
             part = rows[some]
@@ -71,7 +71,7 @@ class TagLists:
             shift = np.repeat(self.offsets[part] - (ends - lengths), lengths)
             yield TagLists(np.concatenate(([0], ends)), self.codes[shift + np.arange(len(shift))])
 
-    def keep(self, wanted: npt.NDArray[np.bool_]) -> TagLists:
+    def keep(self, wanted: BoolArray) -> TagLists:
         """Return the same posts with only the tags whose code is True in `wanted`."""
         lengths, codes = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
         for rows in blocks(len(self)):
@@ -84,7 +84,7 @@ class TagLists:
             np.concatenate(([0], np.cumsum(np.concatenate(lengths), dtype=np.int64))), np.concatenate(codes)
         )
 
-    def renamed(self, new_code: npt.NDArray[np.int32]) -> TagLists:
+    def renamed(self, new_code: Int32Array) -> TagLists:
         """Replace every code by `new_code[code]`, and sort each list again."""
         codes = np.empty_like(self.codes)
         for rows in blocks(len(self)):
@@ -96,7 +96,7 @@ class TagLists:
         return TagLists(self.offsets, codes)
 
 
-def tag_lists(owners: npt.NDArray[np.int64], codes: npt.NDArray[np.int32], posts: int) -> TagLists:
+def tag_lists(owners: Int64Array, codes: Int32Array, posts: int) -> TagLists:
     """Build lists from (post, tag) pairs, in any order and with repetitions.
 
     Args:
@@ -115,7 +115,7 @@ def tag_lists(owners: npt.NDArray[np.int64], codes: npt.NDArray[np.int32], posts
 _CODE_BITS = 32
 
 
-def _sorted_pairs(owners: npt.NDArray[np.int64], codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+def _sorted_pairs(owners: Int64Array, codes: Int32Array) -> Int64Array:
     """Pack each pair into one number with the code in the low half, and sort by owner and code.
 
     Sorting numbers is several times faster than sorting pairs. Owners mostly ascend, so the stable sort
@@ -153,7 +153,7 @@ class StoreTagTable:
     """
 
     names: Sequence[str]
-    categories: npt.NDArray[np.int8]
+    categories: Int8Array
     aliases: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -196,7 +196,7 @@ class Vocabulary:
     """
 
     tags: tuple[Tag, ...]
-    label_of: npt.NDArray[np.int32]
+    label_of: Int32Array
     rare: Mapping[str, int] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
     unmet: tuple[str, ...] = ()
@@ -205,7 +205,7 @@ class Vocabulary:
 DROPPED, TOO_RARE, NOT_IN_TRAINING = "dropped", "too rare", "in no training picture"
 
 
-def choose_vocabulary(counts: npt.NDArray[np.int64], table: StoreTagTable, rule: VocabularyRule) -> Vocabulary:
+def choose_vocabulary(counts: Int64Array, table: StoreTagTable, rule: VocabularyRule) -> Vocabulary:
     """Choose the most frequent tags that the rule allows.
 
     Args:
@@ -258,13 +258,11 @@ def _codes(tags: Iterable[str], table: StoreTagTable, code_of: Mapping[str, int]
     return {code_of[name] for name in names if name in code_of}
 
 
-def _array(codes: Set[int]) -> npt.NDArray[np.int64]:
+def _array(codes: Set[int]) -> Int64Array:
     return np.array(sorted(codes), np.int64)
 
 
-def _frequent(
-    counts: npt.NDArray[np.int64], table: StoreTagTable, rule: VocabularyRule, *, apart: Set[int]
-) -> npt.NDArray[np.int64]:
+def _frequent(counts: Int64Array, table: StoreTagTable, rule: VocabularyRule, *, apart: Set[int]) -> Int64Array:
     """Return the codes of the frequent tags, without those in `apart`."""
     counts = counts.copy()
     counts[_array(apart)] = 0
@@ -285,11 +283,7 @@ def _frequent(
 
 
 def _left_out(
-    counts: npt.NDArray[np.int64],
-    table: StoreTagTable,
-    rule: VocabularyRule,
-    codes: npt.NDArray[np.int64],
-    dropped: Set[int],
+    counts: Int64Array, table: StoreTagTable, rule: VocabularyRule, codes: Int64Array, dropped: Set[int]
 ) -> Mapping[str, int]:
     """Count the tags that are not in the vocabulary by reason, largest first."""
     unwanted = set(CATEGORIES) - set(rule.quotas) if rule.quotas else rule.left_out
@@ -306,7 +300,7 @@ def _left_out(
     return {reason: number for reason, number in reasons.most_common() if number}
 
 
-def grown_vocabulary(tags: tuple[Tag, ...], counts: npt.NDArray[np.int64], table: StoreTagTable) -> Vocabulary:
+def grown_vocabulary(tags: tuple[Tag, ...], counts: Int64Array, table: StoreTagTable) -> Vocabulary:
     """Return the same tags in the same order, with the new training posts counted.
 
     The order never changes, because models refer to tags by index.

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from alti2v.arrays import Int32Array, Int64Array
 from alti2v.dataset.images.appearance import AppearanceIndex, known_rows, read_index
 from alti2v.dataset.manifest import LOST_TABLE, Manifest, read_lasting_parts, read_vocabulary
 from alti2v.dataset.plan.components import related_groups
@@ -35,11 +35,11 @@ class PicturesInShards:
         names: Names of shards, distinct.
     """
 
-    ids: npt.NDArray[np.int64]
-    shard: npt.NDArray[np.int32]
+    ids: Int64Array
+    shard: Int32Array
     names: tuple[str, ...]
 
-    def of(self, shard: str) -> npt.NDArray[np.int64]:
+    def of(self, shard: str) -> Int64Array:
         """Return the post numbers of the pictures in a shard, ascending."""
         return self.ids[self.shard == self.names.index(shard)] if shard in self.names else self.ids[:0]
 
@@ -70,7 +70,7 @@ class History:
     removed: pa.Table
 
     @property
-    def ids(self) -> npt.NDArray[np.int64]:
+    def ids(self) -> Int64Array:
         """Post numbers of the pictures in the shards, ascending."""
         return self.pictures.ids
 
@@ -142,7 +142,7 @@ def read_removed(dataset: Path) -> pa.Table:
 
 def existing_pictures(
     history: History, posts: StorePosts, outcomes: Outcomes
-) -> tuple[ExistingPictures, npt.NDArray[np.int64]]:
+) -> tuple[ExistingPictures, Int64Array]:
     """Collect the pictures whose split, group and shard no later version changes.
 
     Returns:
@@ -171,16 +171,14 @@ def existing_pictures(
     return existing, related[np.searchsorted(all_ids, posts.ids)]
 
 
-def replaced_ids(
-    index: AppearanceIndex, posts: StorePosts, ids: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
+def replaced_ids(index: AppearanceIndex, posts: StorePosts, ids: Int64Array) -> Int64Array:
     """Return which of some posts have bytes in the store that differ from those in the index."""
     rows = np.flatnonzero(np.isin(posts.ids, ids))
     _, is_known = known_rows(index, posts, rows)
     return posts.ids[rows[~is_known]]
 
 
-def related_pairs(posts: StorePosts, outcomes: Outcomes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def related_pairs(posts: StorePosts, outcomes: Outcomes) -> tuple[Int64Array, Int64Array]:
     """Return pairs of ids: each child with its parent, each duplicate with the post that was kept."""
     ids, parents, originals = posts.ids, posts.numbers("parent_id"), outcomes.duplicate_of
     return (
@@ -189,7 +187,7 @@ def related_pairs(posts: StorePosts, outcomes: Outcomes) -> tuple[npt.NDArray[np
     )
 
 
-def _rows_of(index: AppearanceIndex, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _rows_of(index: AppearanceIndex, ids: Int64Array) -> Int64Array:
     known = index.ids
     row = np.searchsorted(known, ids)
     if len(ids) and (not len(known) or row.max() >= len(known) or not np.array_equal(known[row], ids)):

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from zlib_ng import zlib_ng
 
+from alti2v.arrays import Int64Array
 from alti2v.dataset.images.prepare import pixels_name
 from alti2v.dataset.manifest import Shard
 from alti2v.dataset.plan.posts import PostRows
@@ -125,7 +125,7 @@ class PlannedSamples:
     posts: PostRows
     table: StoreTagTable
     vocabulary: Vocabulary
-    group: npt.NDArray[np.int64]
+    group: Int64Array
     prepared: pa.Table
 
 
@@ -144,7 +144,7 @@ def shard_plans(samples: PlannedSamples, sizes: Sequence[int], image: ImageRecip
 
 
 def _shard_plan(
-    samples: PlannedSamples, rows: npt.NDArray[np.int64], names: pa.StringArray, image: ImageRecipe
+    samples: PlannedSamples, rows: Int64Array, names: pa.StringArray, image: ImageRecipe
 ) -> pa.Table:
     some = slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
     facts = samples.posts.facts.slice(some.start, len(rows))

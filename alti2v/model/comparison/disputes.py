@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from alti2v.model.arrays import Int64Array
+from alti2v.arrays import Int64Array
 from alti2v.model.comparison.result import DisputedPicture, DisputedTag
 from alti2v.model.evaluation.bootstrap import Codes
 from alti2v.model.evaluation.histograms import BINS, MIDDLES

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from alti2v.arrays import Int64Array
 from alti2v.dataset.manifest import read_manifest
 from alti2v.errors import DataError
-from alti2v.model.arrays import Int64Array
 from alti2v.model.comparison.contestant import Contestant
 from alti2v.model.comparison.feeding import ids_of
 from alti2v.model.trained_on import change_since

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from alti2v.arrays import Int64Array, Uint8Array
 from alti2v.dataset.check.checksums import check_shards
 from alti2v.dataset.manifest import Manifest, Shard, check_labels, read_manifest, read_metadata
 from alti2v.dataset.shard_cache import hold
 from alti2v.errors import DamagedError
-from alti2v.model.arrays import Int64Array, Uint8Array
 from alti2v.model.comparison.originals import Originals
 from alti2v.model.tagging.preprocess import Preprocessing, decoded_ahead, decoding_threads, job_of
 from alti2v.pictures.decode import Unusable

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from alti2v.arrays import Float64Array
 from alti2v.dataset.manifest import read_manifest
-from alti2v.model.arrays import Float64Array
 from alti2v.model.comparison.contestant import Contestant
 from alti2v.model.comparison.feeding import is_smaller
 from alti2v.model.comparison.outcomes import Counted

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from alti2v.arrays import Int64Array
 from alti2v.dataset.plan.tag_aliases import resolved
 from alti2v.errors import DamagedError, DataError, UsageError
-from alti2v.model.arrays import Int64Array
 from alti2v.records import Span
 from alti2v.storage.columns import TAG_ALIASES
 from alti2v.storage.layout import images_tar

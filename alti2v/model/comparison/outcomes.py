@@ -11,8 +11,8 @@ from typing import IO
 
 import numpy as np
 
+from alti2v.arrays import Float32Array, Int64Array, Uint8Array
 from alti2v.errors import DataError
-from alti2v.model.arrays import Float32Array, Int64Array, Uint8Array
 from alti2v.model.comparison.contestant import Contestant
 from alti2v.model.comparison.feeding import FedBatch
 from alti2v.model.evaluation.bootstrap import Codes, encode

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alti2v.model.arrays import Int64Array
+from alti2v.arrays import Int64Array
 from alti2v.model.evaluation.metrics import Curve, Scores
 from alti2v.model.evaluation.paired_bootstrap import PairedScores
 from alti2v.model.evaluation.reliability import Reliability

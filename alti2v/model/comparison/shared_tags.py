@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alti2v.model.arrays import Int64Array
+from alti2v.arrays import Int64Array
 from alti2v.model.options.choices import RATING
 from alti2v.model.vocabulary import IGNORED, OutputTags
 from alti2v.records import Tag, composed

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alti2v.arrays import BoolArray
 from alti2v.model import backend
 from alti2v.model.network.augment import KERNELS, PictureChange
 from alti2v.model.recipes import Augmentation
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    pass
 
 _NAMES_A_SIDE = re.compile(r"(?<![^\W_])(left|right)(?![^\W_])", re.IGNORECASE)  # as a separate word
 
@@ -28,7 +29,7 @@ _NAMES_A_SIDE = re.compile(r"(?<![^\W_])(left|right)(?![^\W_])", re.IGNORECASE) 
 _DRAWS = 12  # uniform random numbers of a picture, one for each use in `changes_of`
 
 
-def names_a_side(tags: Sequence[str]) -> npt.NDArray[np.bool_]:
+def names_a_side(tags: Sequence[str]) -> BoolArray:
     """Return a mask of the tags that name left or right, which a mirrored picture would make wrong: (T,)."""
     return np.array([_NAMES_A_SIDE.search(tag) is not None for tag in tags], bool)
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from alti2v.arrays import Int64Array, Uint8Array
 from alti2v.dataset.manifest import Shard
 from alti2v.model import backend
-from alti2v.model.arrays import Int64Array, Uint8Array
 from alti2v.model.data.changes import changes_of, drawn, mixed_labels, names_a_side, seed_of
 from alti2v.model.data.read_errors import reading_errors
 from alti2v.model.data.shards import (

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from alti2v.arrays import Int64Array
 from alti2v.dataset.check.checksums import check_shards
 from alti2v.dataset.manifest import Shard, check_labels, read_manifest, read_metadata, read_vocabulary
 from alti2v.dataset.shard_cache import hold
 from alti2v.errors import Alti2vError, DataError, UsageError
 from alti2v.model import backend
-from alti2v.model.arrays import Int64Array
 from alti2v.pictures.recipe import ORIGINAL, OWN_SHAPE_FITS
 from alti2v.records import Tag
 

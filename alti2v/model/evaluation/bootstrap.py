@@ -19,11 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.model.arrays import BoolArray, Float64Array, Int64Array
+from alti2v.arrays import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array, Uint16Array
 from alti2v.model.evaluation.histograms import BINS, MIDDLES
 from alti2v.model.evaluation.metrics import threshold_bin
 
-Codes = npt.NDArray[np.uint16]
+Codes = Uint16Array
 DrawCounts = npt.NDArray[np.unsignedinteger]  # (N, R), how often each draw contains each picture
 
 NORMAL_95 = 1.959964  # 97.5 % quantile of the standard normal distribution
@@ -74,10 +74,10 @@ class Resampled:
     """
 
     images: int
-    average_precision: npt.NDArray[np.float32]
-    correct: npt.NDArray[np.int32]
-    predicted: npt.NDArray[np.int32]
-    positives: npt.NDArray[np.int32]
+    average_precision: Float32Array
+    correct: Int32Array
+    predicted: Int32Array
+    positives: Int32Array
     errors: Float64Array
 
     @property
@@ -162,7 +162,7 @@ def resample(
     return found
 
 
-def _sums(weights: DrawCounts, rows: npt.NDArray[np.int64]) -> DrawCounts:
+def _sums(weights: DrawCounts, rows: Int64Array) -> DrawCounts:
     """Number of the given pictures in each draw, (R,)."""
     sums: DrawCounts = np.zeros(weights.shape[1], weights.dtype)
     for start in range(0, len(rows), _ROWS_AT_ONCE):
@@ -170,7 +170,7 @@ def _sums(weights: DrawCounts, rows: npt.NDArray[np.int64]) -> DrawCounts:
     return sums
 
 
-def _average_precision(bins: npt.NDArray[np.uint16], labels: BoolArray, weights: DrawCounts) -> Float64Array:
+def _average_precision(bins: Uint16Array, labels: BoolArray, weights: DrawCounts) -> Float64Array:
     """Average precision in each draw, (R,): sum of (R_k - R_k-1) P_k; NaN in draws without a positive.
 
     Pictures below the lowest positive have no influence and are left out.
@@ -188,7 +188,7 @@ def _average_precision(bins: npt.NDArray[np.uint16], labels: BoolArray, weights:
     return precision
 
 
-def _block_sums(weights: DrawCounts, rows: npt.NDArray[np.int64], ends: Int64Array) -> Float64Array:
+def _block_sums(weights: DrawCounts, rows: Int64Array, ends: Int64Array) -> Float64Array:
     """Sums over the blocks of `rows` that end before each of `ends`, (K, R)."""
     begins = [0, *ends[:-1].tolist()]
     # Not `add.reduceat`, which iterates down the columns and takes ten times as long.

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from alti2v.model.arrays import BoolArray, Float64Array
+from alti2v.arrays import BoolArray, Float64Array
 from alti2v.model.evaluation.histograms import MIDDLES, Histograms, Pooled, pool
 from alti2v.model.evaluation.reliability import Reliability, slice_up
 

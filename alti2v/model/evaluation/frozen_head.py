@@ -16,9 +16,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from alti2v.arrays import Float32Array, Uint8Array, sigmoid
 from alti2v.dataset.manifest import Manifest, Shard
 from alti2v.errors import DamagedError, first_line
-from alti2v.model.arrays import Float32Array, Uint8Array, sigmoid
 from alti2v.model.evaluation.histograms import Histograms, add_predictions, empty_histograms, pool
 from alti2v.model.evaluation.metrics import Scores, equal_precision_recall_threshold, score_tags, summarise
 from alti2v.model.evaluation.predict import CommonTags

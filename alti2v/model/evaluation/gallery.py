@@ -14,7 +14,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.model.arrays import Float32Array, Float64Array, Int64Array, Uint8Array
+from alti2v.arrays import Float32Array, Float64Array, Int64Array, Uint8Array
 from alti2v.storage.order import random_order
 
 MAX_SIDE = 320  # px; a report is one file, and its cards are narrower than this
@@ -182,11 +182,7 @@ def encode_jpeg(image: Uint8Array) -> bytes:
 
 
 def _keys(
-    labels: Uint8Array,
-    ids: Int64Array,
-    probabilities: Float32Array,
-    *,
-    threshold: float,
+    labels: Uint8Array, ids: Int64Array, probabilities: Float32Array, *, threshold: float
 ) -> dict[str, Float64Array]:
     """Make the sort keys of each list, (B, 3), lowest first; the id comes last, so that no two are equal."""
     true, predicted = labels > 0, probabilities >= np.float32(threshold)

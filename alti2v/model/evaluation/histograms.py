@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from alti2v.arrays import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array
 from alti2v.errors import DataError
-from alti2v.model.arrays import BoolArray, Float64Array, Int64Array
 
 _GRID = 1023  # edges above 0 and below the limit, the multiples of 0.05 included
 # A logit of -12 is a probability of 6e-6: rarer than the 5000th tag of a board of millions. Above 12, float32
@@ -22,7 +22,7 @@ _LOGIT_LIMIT = 12.0
 SLICES = 20  # equal slices of [0, 1] whose borders are bin edges: 0.05, 0.10 ...
 
 
-def _thresholds() -> npt.NDArray[np.float32]:
+def _thresholds() -> Float32Array:
     """Lower edges of the bins: 0, a grid uniform in logits, multiples of 0.05, all float32 near 1.
 
     Uniform in logits, because the probabilities of rare tags differ by factors, not by hundredths.
@@ -55,8 +55,8 @@ class Histograms:
         squared_error: (T,) float64, sum over pictures of (probability - label)^2, not binned.
     """
 
-    positives: npt.NDArray[np.int32]
-    totals: npt.NDArray[np.int32]
+    positives: Int32Array
+    totals: Int32Array
     squared_error: Float64Array
 
     @property
@@ -74,7 +74,7 @@ def empty_histograms(tags: int) -> Histograms:
     )
 
 
-def bin_probabilities(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+def bin_probabilities(probabilities: npt.NDArray[np.floating]) -> Int64Array:
     """Return the bin of each probability, same shape, in [0, BINS).
 
     Raises:
@@ -93,7 +93,7 @@ def bin_probabilities(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np
 
 def add_predictions(
     histograms: Histograms, probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]
-) -> npt.NDArray[np.int64]:
+) -> Int64Array:
     """Add a batch to the histograms, in place.
 
     Args:

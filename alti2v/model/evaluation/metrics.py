@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.model.arrays import BoolArray, Float64Array, Int64Array
+from alti2v.arrays import BoolArray, Float64Array, Int32Array, Int64Array
 from alti2v.model.evaluation.histograms import BINS, THRESHOLDS, Histograms, Pooled, pool, sums_from_above
 from alti2v.model.evaluation.reliability import reliability
 from alti2v.numerals import counted
@@ -199,7 +199,7 @@ def average_precisions(histograms: Histograms) -> tuple[Float64Array, Float64Arr
 
 
 def _average_precisions(
-    positives: npt.NDArray[np.int32], totals: npt.NDArray[np.int32], harmonic: Float64Array
+    positives: Int32Array, totals: Int32Array, harmonic: Float64Array
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
     true_here, all_here = sums_from_above(positives), sums_from_above(totals)  # (t, BINS), this bin included
     true_above, false_above = true_here - positives, all_here - totals - (true_here - positives)
@@ -372,7 +372,7 @@ def skill(squared_error: float, baseline: float) -> float | None:
     return 1 - squared_error / baseline if baseline else None
 
 
-def _sum_from(counts: npt.NDArray[np.int32], bins: Int64Array) -> Int64Array:
+def _sum_from(counts: Int32Array, bins: Int64Array) -> Int64Array:
     """Per row, the sum of the counts in `bins[row]` and above."""
     sums: Int64Array = np.where(np.arange(BINS) >= bins[:, None], counts, 0).sum(axis=1, dtype=np.int64)
     return sums

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alti2v.model.arrays import BoolArray, Float64Array
+from alti2v.arrays import BoolArray, Float64Array
 from alti2v.model.evaluation.bootstrap import (
     Codes,
     DrawCounts,

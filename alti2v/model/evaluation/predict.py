@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from alti2v.arrays import Float64Array, Int64Array
 from alti2v.dataset.manifest import Manifest, read_manifest, read_vocabulary
 from alti2v.errors import DataError, UsageError
-from alti2v.model.arrays import Float64Array, Int64Array
 from alti2v.model.data.pipeline import evaluation_batches
 from alti2v.model.evaluation.scoring import Predictions
 from alti2v.model.saved_model import SavedModel

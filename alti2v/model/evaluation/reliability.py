@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alti2v.model.arrays import Float64Array, Int64Array
+from alti2v.arrays import Float64Array, Int64Array
 from alti2v.model.evaluation.histograms import MIDDLES, SLICES, Pooled
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alti2v.model.arrays import Float64Array
+from alti2v.arrays import Float64Array
 from alti2v.model.evaluation.bootstrap import Intervals
 from alti2v.model.evaluation.gallery import Addition, GalleryPicture, Suggestion
 from alti2v.model.evaluation.metrics import Curve, Scores, TagScores

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 
+from alti2v.arrays import BoolArray, Float32Array, Float64Array, Int64Array, Uint8Array
 from alti2v.errors import DataError
-from alti2v.model.arrays import BoolArray, Float64Array
 from alti2v.model.evaluation.bootstrap import Resampled, draw_pictures, encode, group_intervals, resample
 from alti2v.model.evaluation.calibration import fit_temperatures, scaled_reliability
 from alti2v.model.evaluation.code_file import CodeFile
@@ -56,10 +55,10 @@ class Predictions:
         probabilities: (B, T) float32 in [0, 1].
     """
 
-    images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.uint8]
-    ids: npt.NDArray[np.int64]
-    probabilities: npt.NDArray[np.float32]
+    images: Uint8Array
+    labels: Uint8Array
+    ids: Int64Array
+    probabilities: Float32Array
 
 
 def tune_thresholds(
@@ -247,9 +246,7 @@ def _count(
     return histograms, recalled / max(tagged, 1)
 
 
-def recalls_at(
-    probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8], *, k: int
-) -> Float64Array:
+def recalls_at(probabilities: Float32Array, labels: Uint8Array, *, k: int) -> Float64Array:
     """Share of each picture's tags that is among its k most probable ones, (B,); NaN without tags."""
     k = min(k, labels.shape[1])
     top = np.argpartition(-probabilities, k - 1, axis=1)[:, :k]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from alti2v.arrays import Float32Array, Float64Array
 from alti2v.errors import DamagedError, UsageError
-from alti2v.model.arrays import Float32Array, Float64Array
 from alti2v.model.evaluation.histograms import BINS, THRESHOLDS, Histograms, sums_from_above
 from alti2v.model.evaluation.metrics import threshold_bin
 from alti2v.model.options.choices import Rule

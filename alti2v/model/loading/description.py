@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from alti2v.arrays import Float32Array
 from alti2v.errors import UsageError
-from alti2v.model.arrays import Float32Array
 from alti2v.model.loading.graph import NUMBER_TYPES, PICTURE_TYPES, Graph, GraphTensor, listed
 from alti2v.model.vocabulary import OutputTags
 from alti2v.pictures.framing import Framing

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from alti2v.arrays import Float32Array, Uint8Array, sigmoid
 from alti2v.errors import DamagedError, first_line
-from alti2v.model.arrays import Float32Array, Uint8Array, sigmoid
 from alti2v.model.loading.description import ModelDescription, ModelInput
 from alti2v.model.loading.graph import Graph, GraphTensor
 from alti2v.model.onnx import runtime

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from alti2v.model.arrays import Float32Array
+from alti2v.arrays import Float32Array
 from alti2v.model.options.choices import RATING
 from alti2v.model.vocabulary import IGNORED, OutputTags, make_vocabulary
 from alti2v.numerals import counted

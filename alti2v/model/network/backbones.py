@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from alti2v.arrays import Float64Array
 from alti2v.errors import RemoteError, UsageError
 from alti2v.model import backend
 
@@ -45,7 +45,7 @@ def application(name: str) -> Callable[..., Any]:
     return builder
 
 
-def preprocessing(name: str) -> tuple[bool, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def preprocessing(name: str) -> tuple[bool, Float64Array, Float64Array]:
     """Derive the preprocessing of RGB pixels in [0, 255] from a network's own `preprocess_input`.
 
     Returns:
@@ -104,7 +104,7 @@ def require_weights(name: str, weights: str) -> None:
         _require_weights_file(Path(weights))
 
 
-def _rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _rounded(values: Float64Array) -> Float64Array:
     # Removes the rounding noise of float32 beyond the seventh digit.
     return np.array([float(f"{value:.7g}") for value in values])
 

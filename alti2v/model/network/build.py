@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from alti2v.arrays import Uint8Array
 from alti2v.errors import UsageError, first_line
 from alti2v.model import backend
 from alti2v.model.network.backbones import PLAIN, application, load_weights, preprocessing
@@ -198,7 +198,7 @@ def freeze_before(network: Network, first: str) -> None:
         layer.trainable = number >= learns_from
 
 
-def standardise(network: Network, pictures: npt.NDArray[np.uint8]) -> None:
+def standardise(network: Network, pictures: Uint8Array) -> None:
     """Scale the kernels and set the biases so that, on these pictures, every channel has mean 0 and variance 1.
 
     Otherwise all channels of thirteen ReLU layers without normalisation first encode brightness, and it takes

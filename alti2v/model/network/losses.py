@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from alti2v.arrays import Float32Array
 from alti2v.model import backend
 from alti2v.model.recipes import Loss
 
@@ -21,7 +21,7 @@ _MARGIN = 0.05
 _GREATEST_WEIGHT = 100.0
 
 
-def loss_of(kind: Loss, weights: npt.NDArray[np.float32] | None) -> Callable[[Any, Any], Any]:
+def loss_of(kind: Loss, weights: Float32Array | None) -> Callable[[Any, Any], Any]:
     """Make the loss function that Keras calls with labels and logits, (B, T) each; it returns (B,) float32.
 
     Args:
@@ -42,7 +42,7 @@ def loss_of(kind: Loss, weights: npt.NDArray[np.float32] | None) -> Callable[[An
     return weighted
 
 
-def positive_weights(counts: Sequence[int], *, samples: int, exponent: float) -> npt.NDArray[np.float32]:
+def positive_weights(counts: Sequence[int], *, samples: int, exponent: float) -> Float32Array:
     """Compute (negatives / positives) ** exponent for every tag, (T,), limited to [1/100, 100].
 
     With exponent 1 the positives and the negatives of a tag have the same total weight; with 0 every picture

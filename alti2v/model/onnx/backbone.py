@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from alti2v.arrays import Float32Array
 from alti2v.errors import UsageError
-from alti2v.model.arrays import Float32Array
 from alti2v.model.onnx.nodes import NodeList
 
 _REVERSED, _AS_THEY_ARE = slice(None, None, -1), slice(None)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from alti2v.arrays import Float32Array
 from alti2v.errors import UsageError
 from alti2v.model.onnx import runtime
 from alti2v.model.onnx.check_beside import FILES, check_beside
@@ -238,7 +239,7 @@ def _pictures(contract: Contract, side: int) -> npt.NDArray[Any]:
     return as_fed(pixels.astype(np.float32), contract)
 
 
-def as_fed(pixels: npt.NDArray[np.float32], contract: Contract) -> npt.NDArray[Any]:
+def as_fed(pixels: Float32Array, contract: Contract) -> npt.NDArray[Any]:
     """Convert pixels (B, S, S, 3), 0 to 255 in the contract's order of colours, to the model's input."""
     scaled = contract.low + pixels * ((contract.high - contract.low) / 255)
     moved = scaled.transpose(0, 3, 1, 2) if contract.channels_first else scaled

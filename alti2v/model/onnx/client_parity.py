@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from alti2v.arrays import Float32Array, Uint8Array, sigmoid
 from alti2v.errors import DamagedError
-from alti2v.model.arrays import Float32Array, Uint8Array, sigmoid
 from alti2v.model.onnx.check_folder import as_fed, open_session
 from alti2v.model.onnx.contract import Contract
 from alti2v.model.onnx.labels import Label

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from alti2v.arrays import Float32Array, Int64Array
 from alti2v.model import backend
-from alti2v.model.arrays import Float32Array
 from alti2v.model.network.build import build_network
 from alti2v.model.onnx.check_folder import as_fed, open_session
 from alti2v.model.onnx.contract import Contract, OutputRole
@@ -76,7 +75,7 @@ def _with_halved_colour(pixels: Float32Array) -> Float32Array:
     return halved
 
 
-def _neighbours(length: int, step: int) -> npt.NDArray[np.int64]:
+def _neighbours(length: int, step: int) -> Int64Array:
     return (np.arange(length) + step).clip(0, length - 1)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from alti2v.model.arrays import Float32Array
+from alti2v.arrays import Float32Array
 
 # JFIF 1.02, "Conversion to and from RGB": rows are brightness, blue and red difference; columns are RGB.
 YCBCR_OF_RGB = np.array(

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from alti2v import __version__
+from alti2v.arrays import Float32Array
 from alti2v.errors import DataError
-from alti2v.model.arrays import Float32Array
 from alti2v.model.network.build import Architecture
 from alti2v.model.onnx import runtime
 from alti2v.model.onnx.backbone import add_backbone, normalisation_of

@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from alti2v.arrays import Float32Array, Float64Array, Int64Array, Uint8Array
 from alti2v.errors import UsageError
-from alti2v.model.arrays import Float32Array, Uint8Array
 from alti2v.model.loading.description import ModelInput
 from alti2v.model.loading.session import Forward, fed
 from alti2v.model.network.build import NORMALISE, POOL
@@ -72,12 +71,7 @@ class GapHead:
 
 
 def heat_map(
-    forward: Forward,
-    head: GapHead | None,
-    picture: Uint8Array,
-    output: int,
-    *,
-    batch_size: int,
+    forward: Forward, head: GapHead | None, picture: Uint8Array, output: int, *, batch_size: int
 ) -> HeatMap:
     """Locate a tag in a picture.
 
@@ -120,13 +114,7 @@ def _enlarged(parts: Float32Array, shape: tuple[int, ...]) -> Float32Array:
     return larger
 
 
-def occlusion(
-    forward: Forward,
-    picture: Uint8Array,
-    output: int,
-    *,
-    batch_size: int,
-) -> Float32Array:
+def occlusion(forward: Forward, picture: Uint8Array, output: int, *, batch_size: int) -> Float32Array:
     """Return the decrease of the log-odds when a place is covered with the picture's mean colour, (8, 8)."""
     covered = np.repeat(picture[None], _PLACES**2, axis=0)
     mean = picture.mean(axis=(0, 1)).round().astype(np.uint8)
@@ -140,13 +128,13 @@ def occlusion(
     return falls.reshape(_PLACES, _PLACES)
 
 
-def _around(edges: npt.NDArray[np.int64], place: int) -> slice:
+def _around(edges: Int64Array, place: int) -> slice:
     return slice(edges[max(0, 2 * place - 1)], edges[min(2 * _PLACES, 2 * place + 3)])
 
 
-def _log_odds(probabilities: Float32Array) -> npt.NDArray[np.float64]:
+def _log_odds(probabilities: Float32Array) -> Float64Array:
     inside = probabilities.astype(np.float64).clip(_LEAST, 1 - _LEAST)
-    odds: npt.NDArray[np.float64] = np.log(inside / (1 - inside))
+    odds: Float64Array = np.log(inside / (1 - inside))
     return odds
 
 

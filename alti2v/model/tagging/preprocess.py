@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from PIL import ExifTags, Image
 from PIL.JpegImagePlugin import JpegImageFile
 
+from alti2v.arrays import Uint8Array
 from alti2v.errors import UsageError
-from alti2v.model.arrays import Uint8Array
 from alti2v.pictures.decode import Unusable
 from alti2v.pictures.decoder_process import Decoder, process_decoders
 from alti2v.pictures.framing import Framing
@@ -32,7 +31,7 @@ from alti2v.pictures.limits import MAX_ASPECT, MAX_FILE_BYTES, MAX_PIXELS, MIN_S
 from alti2v.pictures.recipe import ImageRecipe
 
 # What a tagger takes: a path, an opened picture, or (H, W), (H, W, 3) or (H, W, 4) uint8, RGB(A).
-PictureInput = str | Path | Image.Image | npt.NDArray[np.uint8]
+PictureInput = str | Path | Image.Image | Uint8Array
 _P = TypeVar("_P")
 _S = TypeVar("_S")
 _R = TypeVar("_R")
@@ -84,11 +83,7 @@ def decoding_threads() -> int:
 
 
 def prepared_ahead(
-    pictures: Iterable[tuple[_P, Source]],
-    preparation: Preprocessing,
-    *,
-    ahead: int,
-    threads: int,
+    pictures: Iterable[tuple[_P, Source]], preparation: Preprocessing, *, ahead: int, threads: int
 ) -> Iterator[tuple[_P, Uint8Array | Problem]]:
     """Prepare pictures in threads while the caller works on earlier ones; yield them in order.
 
@@ -218,7 +213,7 @@ def source_of(picture: PictureInput) -> Path | bytes:
     return _png(picture)
 
 
-def _image_of(array: npt.NDArray[np.uint8]) -> Image.Image:
+def _image_of(array: Uint8Array) -> Image.Image:
     is_grey = array.ndim == 2
     if array.dtype != np.uint8 or not (is_grey or (array.ndim == 3 and array.shape[2] in (3, 4))):
         raise UsageError(

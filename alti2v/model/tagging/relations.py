@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from alti2v.arrays import Float32Array
 from alti2v.dataset.plan.tag_aliases import TagRelations, closure, resolved
-from alti2v.model.arrays import Float32Array
 from alti2v.model.options.choices import RATING, Implications
 from alti2v.model.tagging.selection import RelatingFunction, ScoredTag, decimal
 from alti2v.model.vocabulary import IGNORED, OutputTags, make_vocabulary

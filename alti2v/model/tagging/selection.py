@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.model.arrays import BoolArray, Float32Array, Float64Array
+from alti2v.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from alti2v.model.options.choices import RATING, Rule, Sort
 from alti2v.model.options.tagging import require_thresholds
 from alti2v.model.vocabulary import OutputTags
@@ -110,9 +110,7 @@ def ratings(probabilities: Float32Array, vocabulary: OutputTags) -> list[tuple[s
     return ranked(probabilities, vocabulary, vocabulary.members.get(RATING, np.zeros(0, np.int64)))
 
 
-def ranked(
-    probabilities: Float32Array, vocabulary: OutputTags, outputs: npt.NDArray[np.int64]
-) -> list[tuple[str, float]]:
+def ranked(probabilities: Float32Array, vocabulary: OutputTags, outputs: Int64Array) -> list[tuple[str, float]]:
     """List some outputs of one picture as (name, probability), the most probable first; ties by index."""
     order = outputs[np.argsort(-probabilities[outputs], kind="stable")]
     return [(vocabulary.names[index], decimal(probabilities[index])) for index in order.tolist()]
@@ -198,7 +196,7 @@ def _sorted(tags: list[ScoredTag], sort: Sort) -> list[ScoredTag]:
     return tags
 
 
-def _best(probabilities: Float32Array, members: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _best(probabilities: Float32Array, members: Int64Array) -> Int64Array:
     return members[[int(probabilities[members].argmax())]]
 
 

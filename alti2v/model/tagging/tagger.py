@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from alti2v.arrays import Float32Array, Uint8Array
 from alti2v.errors import DataError, UsageError
-from alti2v.model.arrays import Float32Array, Uint8Array
 from alti2v.model.evaluation.thresholds import (
     BETAS,
     TunedThresholds,
@@ -204,7 +203,7 @@ class Tagger:
         vectors = [one.features for one in self._predict_all(images) if one.features is not None]
         return np.stack(vectors) if vectors else np.zeros((0, features), np.float32)
 
-    def extract_binary_feature(self, images: Sequence[PictureInput]) -> npt.NDArray[np.uint8]:
+    def extract_binary_feature(self, images: Sequence[PictureInput]) -> Uint8Array:
         """Return the vectors as bits, (n, F / 8) uint8 in `numpy.packbits` order.
 
         A bit is 1 if the unit is active. illustration2vec tests if the sigmoid of the unit's input exceeds 0.5,

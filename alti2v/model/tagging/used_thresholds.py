@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from alti2v.model.arrays import Int64Array
+from alti2v.arrays import Int64Array
 from alti2v.model.options.choices import RATING, Rule
 from alti2v.model.tagging.selection import Criterion, decimal
 from alti2v.model.vocabulary import OutputTags

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from alti2v.arrays import Float32Array, Uint8Array, sigmoid
 from alti2v.errors import DamagedError
-from alti2v.model.arrays import Float32Array, Uint8Array, sigmoid
 from alti2v.model.data.pipeline import evaluation_batches
 from alti2v.model.evaluation.frozen_head import stored_features
 from alti2v.model.evaluation.histograms import Histograms, add_predictions, empty_histograms, pool
@@ -98,7 +98,7 @@ def score_predictions(
     )
 
 
-def _cross_entropy(predicted: npt.NDArray[np.floating], labels: npt.NDArray[np.uint8], loss: Loss) -> float:
+def _cross_entropy(predicted: npt.NDArray[np.floating], labels: Uint8Array, loss: Loss) -> float:
     """Sum over the samples; predictions and labels are (B, T)."""
     p = np.clip(predicted.astype(np.float64), 1e-7, 1 - 1e-7)  # Keras' epsilon
     entropy = -(labels * np.log(p) + (1 - labels) * np.log1p(-p)).sum()

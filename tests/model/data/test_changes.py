@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from alti2v.arrays import Float32Array
 from alti2v.errors import UsageError
 from alti2v.model import backend
-from alti2v.model.arrays import Float32Array
 from alti2v.model.data.changes import changes_of, drawn, mixed_labels, seed_of
 from alti2v.model.data.pipeline import training_batches
 from alti2v.model.network.augment import PictureChange

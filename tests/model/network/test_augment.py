@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alti2v.arrays import Float32Array
 from alti2v.model import backend
-from alti2v.model.arrays import Float32Array
 from alti2v.model.network.augment import KERNELS, PictureChange, augmented, augmenting_model, rotated
 from alti2v.model.network.build import Architecture, build_network
 from alti2v.model.recipes import Augmentation, Head

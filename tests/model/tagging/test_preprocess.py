@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alti2v.arrays import Uint8Array
 from alti2v.errors import UsageError
-from alti2v.model.arrays import Uint8Array
 from alti2v.model.tagging.preprocess import Preprocessing, Problem, pixels, prepared_ahead, source_of
 from alti2v.pictures.decode import Unusable
 from alti2v.pictures.framing import Framing, letterbox

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from alti2v.arrays import Float32Array, Uint8Array
 from alti2v.errors import UsageError
 from alti2v.model import backend
-from alti2v.model.arrays import Float32Array, Uint8Array
 from alti2v.model.data.pipeline import training_batches
 from alti2v.model.data.read_errors import reading_errors
 from alti2v.model.data.shards import ReadFailure

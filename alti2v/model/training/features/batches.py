@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from alti2v.arrays import Int64Array
 from alti2v.dataset.manifest import Shard
 from alti2v.errors import DamagedError, first_line
 from alti2v.model import backend
-from alti2v.model.arrays import Int64Array
 from alti2v.model.data.pipeline import drop_padding, multi_hot, ready
 from alti2v.model.data.shards import SHARDS_IN_FLIGHT, ReadFailure, epoch_order, row_order
 from alti2v.model.evaluation.frozen_head import FEATURES_COLUMN

@@ -8,8 +8,12 @@ import numpy.typing as npt
 BoolArray = npt.NDArray[np.bool_]
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
+Int8Array = npt.NDArray[np.int8]
+Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
 Uint8Array = npt.NDArray[np.uint8]
+Uint16Array = npt.NDArray[np.uint16]
+Uint64Array = npt.NDArray[np.uint64]
 
 
 def sigmoid(logits: Float32Array) -> Float32Array:
