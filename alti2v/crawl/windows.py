@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from alti2v.crawl.boards.known import board_of
@@ -112,7 +113,7 @@ async def _counts_below(
                 found.append(0)
                 continue
             url = board.count_url(terms, below=border)
-            answer = await requests.send((url,), lambda body, status: read_count(board, body, status))
+            answer = await requests.send((url,), partial(read_count, board))
             if not isinstance(answer, int):
                 raise RemoteError(f"{board.base} does not count its posts: {describe(answer)}")
             found.append(answer)

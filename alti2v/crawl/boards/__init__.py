@@ -1,1 +1,1 @@
-"""Dialects of boards, as pure functions from requests to addresses and from answers to posts."""
+"""How boards are asked and what they answer: two dialects, as pure functions to addresses and from answers."""

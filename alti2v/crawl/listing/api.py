@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from alti2v.crawl.boards.protocol import Board, Conditions, Refusal, Skip, Unreadable, Wall, skip_reason
 from alti2v.crawl.listing.pages import Pager
@@ -74,11 +75,11 @@ async def count_posts(api: Api, query: ListingQuery) -> int | None:
 
 async def _count_below(api: Api, query: ListingQuery, below: int | None) -> int | None:
     url = api.board.count_url(query.terms, below=below)
-    count = await api.requests.send_once(url, lambda body, status: read_count(api.board, body, status))
+    count = await api.requests.send_once(url, partial(read_count, api.board))
     return count if isinstance(count, int) else None
 
 
-def read_count(board: Board, body: bytes, status: int) -> int | Refusal | Unreadable:
+def read_count(board: Board, body: bytes, *, status: int) -> int | Refusal | Unreadable:
     """Read the board's count of posts; a wall is a final refusal."""
     answer = board.read_count(body, status=status)
     return Refusal(answer.message, is_final=True) if isinstance(answer, Wall) else answer

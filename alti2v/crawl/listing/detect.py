@@ -60,9 +60,7 @@ async def with_term_limit(board: Danbooru, requests: ApiRequests) -> Danbooru:
     Raises:
         UsageError: The board refuses the API key.
     """
-    answer = await requests.send_once(
-        board.account_url(), lambda body, status: board.read_term_limit(body, status=status)
-    )
+    answer = await requests.send_once(board.account_url(), board.read_term_limit)
     if isinstance(answer, FailedTry) and answer.kind is FailKind.UNAUTHORIZED:
         raise UsageError(answer.message)
     return replace(board, max_terms=answer) if isinstance(answer, int) else board
@@ -84,7 +82,7 @@ def _is_temporary(answer: Refusal | Unreadable | FailedTry) -> bool:
 
 
 async def _one_post(board: Board, requests: ApiRequests) -> Page | Refusal | Unreadable | FailedTry:
-    def read(body: bytes, status: int) -> Page | Refusal | Unreadable:
+    def read(body: bytes, /, *, status: int) -> Page | Refusal | Unreadable:
         answer = board.read_posts(body, status=status)
         if isinstance(answer, Page) and (body.strip() or board.dialect is Dialect.DANBOORU):
             return answer

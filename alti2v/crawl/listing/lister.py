@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from alti2v.crawl.boards.protocol import Page, Refusal, Unreadable, Wall
 from alti2v.crawl.http.retry import FailedTry
@@ -156,7 +157,7 @@ async def _confirm_end(api: Api, query: ListingQuery, listing: ListingState) -> 
 async def _missing_below(api: Api, query: ListingQuery, bound: int | None, top: int) -> int | None:
     """Return the number of posts below a bound that the board counts beyond those recorded; None if unknown."""
     url = api.board.count_url(query.terms, below=bound)
-    count = await api.requests.send((url,), lambda body, status: read_count(api.board, body, status))
+    count = await api.requests.send((url,), partial(read_count, api.board))
     if not isinstance(count, int):
         return None
     return count - await api.thread.run(api.ledger.posts.count_listed, below=bound, top=top)

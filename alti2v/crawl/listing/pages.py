@@ -36,7 +36,7 @@ class Pager:
         answers: list[Answer] = []
         is_xml = False
 
-        def read(body: bytes, status: int) -> Answer:
+        def read(body: bytes, /, *, status: int) -> Answer:
             nonlocal is_xml
             is_xml = body.lstrip().startswith(b"<")
             answers.append(_usable(self._board.read_posts(body, status=status)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from alti2v.crawl.boards.protocol import Refusal, Unreadable, Wall
 from alti2v.crawl.config import CrawlConfig
@@ -15,8 +15,17 @@ from alti2v.crawl.http.retry import FailedTry, FailKind, kind_of_status, retry_d
 from alti2v.crawl.listing.missing_key import key_advice, wants_key
 
 T = TypeVar("T")
+_T_co = TypeVar("_T_co", covariant=True)
 MAX_API_BYTES = 16 * 1024 * 1024  # 1000 posts are about 1 MB
 _KINDS_OF_PROXIES = frozenset({FailKind.HTTP_5XX, FailKind.FORBIDDEN})
+
+
+class AnswerReader(Protocol[_T_co]):
+    """Reader of answers; boards have one for each kind of request."""
+
+    def __call__(self, body: bytes, /, *, status: int) -> _T_co:
+        """Read the body of an answer with an HTTP status."""
+        ...
 
 
 class ApiRequests:
@@ -51,7 +60,7 @@ class ApiRequests:
         """Wait as long as at most after a number of failed tries."""
         await self._sleep(self._policy.longest_delay_s(tries))
 
-    async def send(self, urls: tuple[str, ...], read: Callable[[bytes, int], T]) -> T | FailedTry:
+    async def send(self, urls: tuple[str, ...], read: AnswerReader[T]) -> T | FailedTry:
         """Send a request; repeat it after a failure, a temporary refusal, or an unreadable answer.
 
         Args:
@@ -76,12 +85,12 @@ class ApiRequests:
                 url = next(forms)
             await self._sleep(delay_s)
 
-    async def send_once(self, url: str, read: Callable[[bytes, int], T]) -> T | FailedTry:
+    async def send_once(self, url: str, read: AnswerReader[T]) -> T | FailedTry:
         """Send a request once."""
         received = await self.client.get(url, max_bytes=MAX_API_BYTES)
         if isinstance(received, FailedTry):
             return received
-        answer = read(received.body, received.status)
+        answer = read(received.body, status=received.status)
         if isinstance(answer, Refusal | Unreadable) and wants_key(answer, status=received.status):
             message = key_advice(url, answer, status=received.status, key=self._key)
             return FailedTry(kind=FailKind.UNAUTHORIZED, message=message, status=received.status)

@@ -6,7 +6,6 @@ than requests by name would. The remaining tags are then requested by name, most
 
 from __future__ import annotations
 
-import functools
 import itertools
 import unicodedata
 from collections import Counter
@@ -89,24 +88,22 @@ async def _read_frequent(
         api,
         source,
         wanted,
-        lambda page: api.requests.send((source.frequent_tags_url(page),), _reader(source)),
+        lambda page: api.requests.send((source.frequent_tags_url(page),), source.read_tags),
         on_remaining=on_remaining,
     )
     if is_by_count or not left or not isinstance(source, Gelbooru):
         return left
     if await api.requests.client.may_crawl(source.tag_list_url(0)) is not True:
         return left
-    read = functools.partial(_read_list, api, source)
-    return (await _read_pages(api, source, left, read, on_remaining=on_remaining))[0]
-
-
-async def _read_list(
-    api: Api, source: Gelbooru, page: int
-) -> tuple[Tag, ...] | Refusal | Unreadable | FailedTry:
-    """Request a web page of frequent tags; a page that fails is no reason to wait: the API knows each name."""
-    return await api.requests.send_once(
-        source.tag_list_url(page), lambda body, status: read_tag_list(body, status=status)
+    # A page that fails is no reason to wait: the API knows each name.
+    left, _ = await _read_pages(
+        api,
+        source,
+        left,
+        lambda page: api.requests.send_once(source.tag_list_url(page), read_tag_list),
+        on_remaining=on_remaining,
     )
+    return left
 
 
 async def _read_pages(
@@ -157,7 +154,7 @@ async def _read_by_name(
     for url in source.tag_urls(names):
         if len(answers) == len(names):
             break
-        answer = await api.requests.send((url,), _reader(source))
+        answer = await api.requests.send((url,), source.read_tags)
         if not isinstance(answer, tuple):
             return answer
         answers |= {tag.name: tag for tag in answer if tag.name in names}
@@ -179,10 +176,6 @@ async def _record(api: Api, source: TagBoard, tags: Iterable[Tag]) -> None:
             api.ledger.tags.add(tags, counted=source.counts_are_the_boards)
 
     await api.thread.run(commit)
-
-
-def _reader(source: TagBoard) -> Callable[[bytes, int], tuple[Tag, ...] | Refusal | Unreadable]:
-    return lambda body, status: source.read_tags(body, status=status)
 
 
 def _counts(ledger: Ledger) -> Counter[str]:

@@ -58,7 +58,7 @@ async def _read(
     below: int | None = None
     while True:
         url = site.relations_url(kind, below=below)
-        answer = await api.requests.send((url,), lambda body, status: site.read_relations(body, status=status))
+        answer = await api.requests.send((url,), site.read_relations)
         if not isinstance(answer, RelationsPage):
             return answer
         if answer.lowest is None or (below is not None and answer.lowest >= below):
