@@ -20,12 +20,7 @@ from alti2v.numerals import counted
 
 
 def render(template: str, **values: Any) -> str:  # noqa: ANN401 - whatever the template shows
-    """Render a page from `templates/`, which extends `base.html`.
-
-    Args:
-        template: File name.
-        values: Values of the template; a missing one is an error.
-    """
+    """Render a page from a file in `templates/`, which extends `base.html`; a missing value is an error."""
     environment = Environment(
         loader=PackageLoader("alti2v.report"),
         autoescape=True,

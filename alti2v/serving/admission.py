@@ -90,13 +90,7 @@ def refusal(method: str, headers: Mapping[str, str], rules: AdmissionRules) -> R
 
 
 def guarded(app: _App, rules: AdmissionRules, uploads: Path) -> _App:
-    """Wrap an ASGI application: requests are checked and bounded, and old uploads make room for new ones.
-
-    Args:
-        app: The application.
-        rules: Rules of the server.
-        uploads: Folder of the uploaded files.
-    """
+    """Wrap an ASGI application: requests are checked and bounded, and old uploads make room for new ones."""
     in_progress = 0
 
     async def answer(scope: _Message, receive: _Receive, send: _Send) -> None:

@@ -79,20 +79,11 @@ def open_remote(url: str) -> Remote:
     return Remote(url=url.rstrip("/"), filesystem=filesystem, root=root.rstrip("/"), pauses_s=PAUSES_S)
 
 
-def upload(
-    remote: Remote,
-    local: Path,
-    name: str,
-) -> None:
+def upload(remote: Remote, local: Path, name: str) -> None:
     """Upload a local file, replacing an object of that name; readers see the old or the new object whole.
 
     The size of the object is checked afterwards, and its MD5 if the store reports one (S3: the ETag of an
     object that was sent in one part, https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html).
-
-    Args:
-        remote: Folder to upload to.
-        local: File to upload.
-        name: Name relative to the folder.
 
     Raises:
         StorageError: All tries failed.
@@ -100,11 +91,7 @@ def upload(
     _retried(remote, lambda: _put(remote, local, name), f"{remote.url}/{name}", _unwritten)
 
 
-def upload_once(
-    remote: Remote,
-    local: Path,
-    name: str,
-) -> None:
+def upload_once(remote: Remote, local: Path, name: str) -> None:
     """Upload a local file unless an object of that name exists.
 
     S3 refuses to replace an object (`If-None-Match: *`,
@@ -186,17 +173,8 @@ def missing(what: Path | str) -> str:
     return f"{what} is missing, but the tables refer to it: run `alti2v verify --repair` on its store"
 
 
-def download(
-    remote: Remote,
-    name: str,
-    local: Path,
-) -> None:
-    """Download an object; the local file appears whole or not at all.
-
-    Args:
-        remote: Folder to download from.
-        name: Name relative to the folder.
-        local: File to write.
+def download(remote: Remote, name: str, local: Path) -> None:
+    """Download the object of a name below the folder; the local file appears whole or not at all.
 
     Raises:
         StorageError: The object is missing or cannot be read, or the file cannot be written.

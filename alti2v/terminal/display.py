@@ -31,12 +31,7 @@ def progress_display() -> Iterator[ProgressHook]:
 
 
 def lines(stream: TextIO, *, clock: Callable[[], float]) -> ProgressHook:
-    """Make a hook that writes one line per `QUIET_INTERVAL_S`, and one when a stage ends.
-
-    Args:
-        stream: Stream to write to.
-        clock: Monotonic clock, s.
-    """
+    """Make a hook that writes one line per `QUIET_INTERVAL_S`, and one when a stage ends."""
     begun: dict[str, tuple[float, int]] = {}
     finished: set[str] = set()
     last_line_s = clock()

@@ -73,13 +73,7 @@ def add_run(
 
 
 def write_index(made: Any, runs: Runs, path: Path) -> None:  # noqa: ANN401 - an index of faiss
-    """Write an index with the rows of all runs to a file, as `faiss.write_index` would.
-
-    Args:
-        made: The trained index, without rows.
-        runs: Its rows.
-        path: File to write.
-    """
+    """Write a trained index with the rows of all runs to a file, as `faiss.write_index` would."""
     with path.open("wb") as out, Path(runs.file.path).open("rb") as spool:
         out.write(_head(made, int(runs.lengths.sum())))
         totals = runs.lengths.sum(axis=0)

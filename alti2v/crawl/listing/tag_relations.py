@@ -23,13 +23,9 @@ _TABLES = {"aliases": (ALIASES_FILE, TAG_ALIASES), "implications": (IMPLICATIONS
 async def read_tag_relations(
     api: Api, site: TagSite, store: Path, *, on_progress: Callable[[int], None]
 ) -> str:
-    """Replace both tables with the site's current relations; keep a table that cannot be read to its end.
+    """Replace both tables of a store with the site's relations; keep one that cannot be read to its end.
 
-    Args:
-        api: Access to requests and the ledger.
-        site: Site with the relations.
-        store: Folder of the tables.
-        on_progress: Called with the number of relations read.
+    `on_progress` is called with the number of relations read.
 
     Returns:
         Description of what is missing; "" if nothing is.

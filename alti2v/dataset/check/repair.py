@@ -71,12 +71,6 @@ def repair_incomplete(
 ) -> None:
     """Rebuild the shards that lack a file or are cut off, and write missing descriptions.
 
-    Args:
-        writer: Dataset to repair.
-        manifest: Its manifest.
-        posts: Posts of the store.
-        preparation: Where and with which recipe to prepare pictures.
-
     Raises:
         DamagedError: The store no longer has the pictures of a shard.
     """

@@ -175,14 +175,7 @@ def _verify(dataset: _Dataset, progress: ProgressHook) -> Verification:
 
 
 def _check_shard(dataset: _Dataset, folder: Path, shard: Shard, seen: _Seen) -> list[Finding]:
-    """Check the four files of a shard.
-
-    Args:
-        dataset: The dataset.
-        folder: Local folder with the files.
-        shard: The shard.
-        seen: Samples of earlier shards; those of this one are added.
-    """
+    """Check the four files of a shard, and add its samples to those seen."""
     rows, findings = _read_rows(folder, shard)
     findings += _check_tar(dataset, folder, shard, rows)
     sided = rows if dataset.manifest.image.keeps_shape else None

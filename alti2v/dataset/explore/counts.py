@@ -66,13 +66,7 @@ class Counts:
         return np.concatenate(self._followers)
 
     def add(self, split: str, rows: pa.Table, side_px: int) -> None:
-        """Count some pictures of a split.
-
-        Args:
-            split: Split.
-            rows: Their `COLUMNS`.
-            side_px: Side of the pictures of the dataset.
-        """
+        """Count some pictures of a split: rows with `COLUMNS`, and the side of the dataset's pictures."""
         self._add_labels(split, rows["labels"].combine_chunks())
         self.tags_per_picture += _histogram(np.sum([_lengths(rows[name]) for name in TAG_COLUMNS], axis=0))
         width, height = (np.maximum(rows[f"source_{name}"].to_numpy(), 1) for name in ("width", "height"))

@@ -49,14 +49,7 @@ class SampleOfRows:
         self._best: list[tuple[int, PictureAt]] = []
 
     def add(self, shard: str, rows: pa.Table, order: Uint64Array, among: Int64Array) -> None:
-        """Consider more pictures.
-
-        Args:
-            shard: Shard of the pictures.
-            rows: Columns id, offset and size.
-            order: `random_order` of the ids.
-            among: Rows to consider.
-        """
+        """Consider some rows of a shard: id, offset and size, with the `random_order` of all ids."""
         self.total += len(among)
         first = among[np.argsort(order[among], kind="stable")[: self._size]]
         found = zip(order[first].tolist(), places(shard, rows, first), strict=True)

@@ -312,11 +312,7 @@ def _pixels(thumbnails: pa.BinaryArray) -> Uint8Array:
 
 
 def read_index(dataset: Path, scratch: Path) -> AppearanceIndex:
-    """Read survey.parquet; an empty index if it is missing or damaged.
-
-    Args:
-        dataset: Folder of the dataset.
-        scratch: Folder on whose disk the temporary file is.
+    """Read survey.parquet into a file on the disk of `scratch`; an empty index if it is missing or damaged.
 
     Raises:
         VersionError: A program of another format version wrote it.

@@ -79,12 +79,7 @@ class Md5s:
 
 
 def md5s_of(columns: Iterable[pa.Array | pa.ChunkedArray], room: int) -> Md5s:
-    """Convert a column of text that comes in parts.
-
-    Args:
-        columns: Parts of the column.
-        room: Number of rows of all parts.
-    """
+    """Convert a column of text that comes in parts, of `room` rows in all."""
     keys, form = np.zeros((room, 2), np.uint64), np.zeros(room, np.uint8)
     others: dict[int, str] = {}
     first = 0

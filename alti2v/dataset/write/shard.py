@@ -130,13 +130,7 @@ class PlannedSamples:
 
 
 def shard_plans(samples: PlannedSamples, sizes: Sequence[int], image: ImageRecipe) -> Iterator[pa.Table]:
-    """Yield the planned table of each shard.
-
-    Args:
-        samples: Samples of all these shards.
-        sizes: Number of samples of each shard.
-        image: Recipe of the pictures.
-    """
+    """Yield the planned table of each shard; the sizes are the numbers of its samples."""
     names = pa.array(samples.table.names, pa.string())
     for size, last in zip(sizes, itertools.accumulate(sizes), strict=True):
         rows = np.arange(last - size, last)

@@ -74,11 +74,7 @@ class Originals:
 
 
 def open_originals(store: Path, wanted: Int64Array) -> Originals:
-    """Find the pictures of some posts in a store.
-
-    Args:
-        store: Folder of the store.
-        wanted: Post numbers, ascending.
+    """Find the pictures of some posts, whose numbers ascend, in a store.
 
     Raises:
         UsageError: It is not a store, or has none of these posts.

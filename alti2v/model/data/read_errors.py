@@ -49,12 +49,7 @@ def reading_errors(dataset: Path, *, split: str, failure: ReadFailure) -> Iterat
 
 
 def broken_pictures(dataset: Path, *, split: str, most: int = _MOST_BROKEN) -> tuple[tuple[int, ...], int]:
-    """Search a split for pictures that do not decode or do not have the dataset's size.
-
-    Args:
-        dataset: Directory of a dataset.
-        split: Split to search.
-        most: Number of broken pictures after which to stop.
+    """Search a split for pictures that do not decode or do not have the dataset's size; stop after `most`.
 
     Returns:
         Post numbers of the broken pictures, and the number of pictures that were checked.

@@ -97,16 +97,7 @@ def predict(
     batch_size: int,
     progress: ProgressHook,
 ) -> Iterator[Predictions]:
-    """Predict the tags of every picture of a split, in the dataset's order.
-
-    Args:
-        model: The model.
-        dataset: Directory of a dataset with pictures of the model's size.
-        common: The tags to predict.
-        split: One of `SPLITS`.
-        batch_size: Pictures at a time.
-        progress: Called after each batch.
-    """
+    """Predict the tags of every picture of a split, in the dataset's order; report each batch."""
     total, stage = read_manifest(dataset).samples(split), f"evaluating {split}"
     progress(Progress(stage=stage, done=0, total=total, unit="pictures"))
     done = 0

@@ -76,9 +76,7 @@ Groups = dict[Category, list[str]]
 def facts_of(document: Mapping[str, Any], base: str = "") -> Post:
     """Return the facts of a document, normalised like those of a board; the id is 0 if it has none.
 
-    Args:
-        document: Document.
-        base: Base of relative addresses of files; "" for none.
+    Addresses of files that are relative begin at `base`.
     """
     given = {name: value for name, value in document.items() if value is not None}
     columns, rating = _tag_columns(given)
@@ -163,13 +161,7 @@ def without_overfull(items: Iterable[Item]) -> Iterator[Item]:
 
 
 def unusable_tags(document: Mapping[str, Any], facts: Post, name: str) -> Fault | None:
-    """Return the fault of a document that gives tags of which none can be used; None if it has no fault.
-
-    Args:
-        document: Document.
-        facts: Facts that were read from it.
-        name: Name of the document, for the message.
-    """
+    """Return the fault of a named document that gives tags of which none can be used; None without a fault."""
     has_rating = bool(facts.rating) and not document.get("rating")  # it was written among the tags
     if has_rating or any(getattr(facts, column) for column in _TAG_COLUMNS):
         return None
