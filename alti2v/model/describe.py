@@ -72,7 +72,7 @@ def describe(model: Path) -> ModelReport:
         UsageError: There is no model that can be read.
         DamagedError: It is damaged, or does not give probabilities of its tags.
     """
-    tagger = load_tagger(model, batch_size=1)
+    tagger = load_tagger(model, batch_size=1, pictures=0)
     description = tagger.description
     note = batch_note(batch_difference(tagger.forward, description.input))
     return ModelReport(

@@ -63,7 +63,8 @@ def search(config: SearchConfig, *, progress: ProgressHook = ignore_progress) ->
             raise UsageError(
                 f"{config.vectors} is of {origin.model}, not of {config.model}: give --model {origin.model}"
             )
-        query = picture_vector(load_tagger(config.model, batch_size=1), config.picture, origin.form)
+        tagger = load_tagger(config.model, batch_size=1, pictures=1)
+        query = picture_vector(tagger, config.picture, origin.form)
         shown = path_key(config.picture)
     else:
         names = _known_tags(config.vectors, origin.model, config.tags)

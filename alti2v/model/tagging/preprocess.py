@@ -47,6 +47,7 @@ _IN_WORDS = {
 }
 _PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"}
 _MOST_THREADS = 8
+_PICTURES_PER_DECODER = 10  # decoding them takes about as long as starting a decoder: 0.17 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,15 @@ Preprocessing = ImageRecipe | Framing
 Source = Path | bytes | Square | Problem
 
 
-def decoding_threads() -> int:
-    """Return the number of decoding threads: one for each core that this process may use, at most eight."""
-    return min(_MOST_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
+def decoding_threads(pictures: int | None = None) -> int:
+    """Return the number of decoding threads: one for each core that this process may use, at most eight.
+
+    Args:
+        pictures: Number of pictures, if known: a few do not repay the start of several decoders.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+    useful = _MOST_THREADS if pictures is None else -(-pictures // _PICTURES_PER_DECODER)
+    return max(1, min(cores, _MOST_THREADS, useful))
 
 
 def prepared_ahead(

@@ -351,7 +351,7 @@ def load_tagger(
         batch_size: Pictures per forward pass, > 0.
         precision: Number format that the layers of a RUN compute in: "float32", "bfloat16", "float16", or
             "auto", bfloat16 where this machine is faster in it. model.onnx is always computed as it is.
-        pictures: Number of pictures that it will see, if known: no more decoders start with it.
+        pictures: Number of pictures that it will see, if known: fewer decoders start for a few.
 
     Raises:
         UsageError: There is no model, or it is of a kind that is not loaded.
@@ -359,18 +359,19 @@ def load_tagger(
         DamagedError: A part is missing, or does not match the others.
         RemoteError: The hub does not answer.
     """
-    most = decoding_threads()
-    process_decoders().warm(most if pictures is None else min(most, pictures))  # while the model is loaded
+    threads = decoding_threads(pictures)
+    # While the model is loaded; more start when they are needed
+    process_decoders().warm(1 if pictures is None else min(threads, pictures))
     folder = local_model(path)
     if recognised(folder) is not None:
-        return _from_onnx(folder, batch_size=batch_size)
+        return _from_onnx(folder, batch_size=batch_size, threads=threads)
     inner = folder / MODEL_DIR if (folder / MODEL_DIR).is_dir() else folder
     if not (inner / MODEL_FILE).is_file() and described_kind(folder) is not DirectoryKind.RUN:
         raise UsageError(refused(folder))
-    return _from_saved_model(folder, inner, batch_size=batch_size, precision=precision)
+    return _from_saved_model(folder, inner, batch_size=batch_size, threads=threads, precision=precision)
 
 
-def _from_onnx(path: Path, *, batch_size: int) -> Tagger:
+def _from_onnx(path: Path, *, batch_size: int, threads: int) -> Tagger:
     opened = open_tagger(path)
     description = opened.description
     return Tagger(
@@ -380,10 +381,11 @@ def _from_onnx(path: Path, *, batch_size: int) -> Tagger:
         tuned=read_thresholds(opened.folder),
         head=functools.cache(lambda: onnx_head(opened.folder / description.model_file, description.input)),
         batch_size=batch_size,
+        threads=threads,
     )
 
 
-def _from_saved_model(path: Path, folder: Path, *, batch_size: int, precision: str) -> Tagger:
+def _from_saved_model(path: Path, folder: Path, *, batch_size: int, threads: int, precision: str) -> Tagger:
     from alti2v.model import backend
     from alti2v.model.network.precision import choose_precision
     from alti2v.model.saved_model import load_model
@@ -403,4 +405,5 @@ def _from_saved_model(path: Path, folder: Path, *, batch_size: int, precision: s
         tuned=read_thresholds(folder),
         head=functools.cache(lambda: keras_head(saved.network)),
         batch_size=batch_size,
+        threads=threads,
     )

@@ -251,6 +251,20 @@ def test_a_path_of_an_onnx_file_means_the_folder_that_holds_it(tmp_path: Path, p
     ).estimate_top_tags(pictures)
 
 
+def test_a_few_pictures_start_one_decoder(tmp_path: Path, pictures: Any) -> None:
+    """A second one would take as much processor time as ten pictures."""
+    write_wd_folder(tmp_path)
+    program = (
+        "import sys; from pathlib import Path; from alti2v.model.tagging.tagger import load_tagger;"
+        "tagger = load_tagger(sys.argv[1], pictures=10);"
+        "assert len(tagger.estimate_top_tags(10 * [sys.argv[2]])) == 10;"
+        "print(sum(len(task.read_text().split()) for task in Path('/proc/self/task').glob('*/children')))"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path), str(pictures[0])]
+
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "1\n"
+
+
 def test_no_tensorflow_is_needed(tmp_path: Path, pictures: Any) -> None:
     """`tag` with a WD folder imports neither TensorFlow and Keras nor pyarrow, which take long."""
     write_wd_folder(tmp_path / "wd")
