@@ -111,12 +111,7 @@ class DiskTable:
 
 
 def disk_table(parts: Iterable[pa.Table], schema: pa.Schema, folder: Path) -> DiskTable:
-    """Write tables one after the other into a temporary file.
-
-    Args:
-        parts: Tables with the columns of `schema`, in any order.
-        schema: Columns.
-        folder: Folder on whose disk the file is, see `nameless_file`.
+    """Write tables one after the other into a temporary file on the disk of a folder, see `nameless_file`.
 
     Raises:
         StorageError: The disk is full.

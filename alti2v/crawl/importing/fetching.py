@@ -38,14 +38,7 @@ from alti2v.signals import interrupt_of
 def fetch_missing(
     config: ImportConfig, ledger: Ledger, writer: StoreWriter, log: logging.Logger, progress: ProgressHook
 ) -> tuple[str, ...]:
-    """Fetch the files of pending posts, and the categories of tags, as far as they are configured.
-
-    Args:
-        config: Configuration of the import; it names an address of pictures, a site with tags, or both.
-        ledger: Ledger of the store.
-        writer: Writer of the store.
-        log: Log of the store.
-        progress: Called with the progress.
+    """Fetch the files of pending posts and the categories of tags, if the import names addresses of them.
 
     Returns:
         Descriptions of what is missing; the same import continues.

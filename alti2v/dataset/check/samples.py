@@ -47,14 +47,7 @@ class SampleFaults:
 
 
 def sample_faults(tar: Path, rows: pa.Table, recipe: ImageRecipe, *, deep: bool) -> SampleFaults:
-    """Read a shard with webdataset's own reader, and compare each sample with its row.
-
-    Args:
-        tar: The shard.
-        rows: Its metadata; an empty table if they are damaged.
-        recipe: Recipe of the pictures.
-        deep: True to decode every picture.
-    """
+    """Read a shard with webdataset's own reader, and compare each sample with its row; deep: decode them."""
     count = 0
     in_tar: list[str] = []
     in_table: list[str] = []

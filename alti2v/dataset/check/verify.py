@@ -79,13 +79,7 @@ class _Seen:
     pictures: SeenPictures
 
     def add(self, shard: Shard, rows: pa.Table, spans: Mapping[str, Span] | None) -> list[str]:
-        """Add the rows of a shard's table; return their faults.
-
-        Args:
-            shard: The shard.
-            rows: Its metadata.
-            spans: Span of each picture in the tar file, by key; None if the tar file is damaged.
-        """
+        """Add the rows of a shard's table; return their faults. `spans` is None if the tar file is damaged."""
         if not rows.num_rows:
             return []
         faults: dict[int, list[str]] = defaultdict(list)

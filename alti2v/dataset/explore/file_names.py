@@ -17,12 +17,9 @@ from alti2v.storage.table import read_table
 
 
 def file_names(tables: Path, shards: Iterable[ShardName], ids: Iterable[int]) -> dict[int, str]:
-    """Find the file names of some pictures; those with a board's number are left out.
+    """Find the file names of some pictures in the tables of shards; those with a board's number are left out.
 
-    Args:
-        tables: Folder with the metadata tables of the shards.
-        shards: Shards to search, in turn; none is taken if no picture is from an import.
-        ids: Numbers of the pictures.
+    No shard is taken from `shards` if no picture is from an import.
 
     Raises:
         VersionError: A program of another format version wrote a table.

@@ -41,11 +41,7 @@ def removed_since(dataset: Path, manifest: Manifest, plan_hash: str) -> int | No
 
 
 def grown_since(manifest: Manifest, shards: Mapping[str, str]) -> int | None:
-    """Count the training and validation pictures that were added to a dataset since it had some shards.
-
-    Args:
-        manifest: Manifest of the dataset.
-        shards: Name -> SHA-256 of all training and validation shards of then.
+    """Count the training and validation pictures that a dataset got since it had shards (name -> SHA-256).
 
     Returns:
         Their number; None if one of the shards is not the same now, or if no version was added since.

@@ -47,12 +47,7 @@ class Originals:
     used: list[int] = field(default_factory=list)
 
     def read(self, post_id: int, md5: str) -> memoryview | None:
-        """Read the picture that a sample was made from; note the reason and return None if it is missing.
-
-        Args:
-            post_id: Post number.
-            md5: MD5 of the bytes that the dataset's picture was made from.
-        """
+        """Read the picture with an MD5 that a sample was made from; without it, note why and return None."""
         row = int(np.searchsorted(self.ids, post_id))
         if row == len(self.ids) or self.ids[row] != post_id:
             self.missing.append("not in the store")

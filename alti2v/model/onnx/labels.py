@@ -215,13 +215,7 @@ def selected_tags_csv(rows: Iterable[Label]) -> bytes:
 
 
 def deepghs_csv(rows: Iterable[Label], thresholds: Mapping[str, float], *, otherwise: float) -> bytes:
-    """Write the table of imgutils' generic form.
-
-    Args:
-        rows: Rows of the table.
-        thresholds: Name -> threshold of a tag.
-        otherwise: Threshold of the others.
-    """
+    """Write the table of imgutils' generic form, with the thresholds of tags by name, otherwise this one."""
     return table_csv(
         DEEPGHS_COLUMNS,
         (

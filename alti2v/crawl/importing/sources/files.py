@@ -159,12 +159,7 @@ def _sorted(names: Sequence[bytes]) -> tuple[tuple[bytes, ...], tuple[bytes, ...
 
 
 def read_place(place: Place, *, most_bytes: int) -> bytes | Fault:
-    """Read the bytes of a picture; return a fault if that is impossible.
-
-    Args:
-        place: File, and the part of it.
-        most_bytes: Size above which nothing is read.
-    """
+    """Read the bytes of a picture, `most_bytes` at most; return a fault if that is impossible."""
     return _read(place.path, place.span, most_bytes)
 
 
