@@ -1,4 +1,4 @@
-"""alti2v: from an illustration board to an illustration tagger of your own.
+"""alti2v: build your own illustration tagger from an image board or from pictures that you have.
 
 This is the public API; everything else may change in any release. Each step is one function that takes one
 configuration object:
@@ -14,8 +14,8 @@ configuration object:
     report = alti2v.write_evaluation(alti2v.EvalConfig(run=run))
     tagger = alti2v.load_tagger(run)
 
-Names are imported on first use, so `import alti2v` itself loads no dependency. The crawl's function is not
-called `crawl`, because that is the package that holds it.
+Names are imported on first use, so `import alti2v` itself loads no dependency. The function of a crawl is not
+called `crawl`, because a package has that name.
 """
 
 import importlib

@@ -89,7 +89,7 @@ class _InOrder(click.Group):
 @click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__)
 def cli() -> None:
-    """From an illustration board to an illustration tagger of your own.
+    """Build your own illustration tagger from an image board or from pictures that you have.
 
     `crawl` fetches a board into a STORE, `build-shards` builds a DATASET from it, `train` trains a RUN on that,
     and `eval` evaluates the run. Every command can be run again at any time: it does only what is missing.

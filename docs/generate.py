@@ -49,28 +49,36 @@ own escapes; only bytes that are not UTF-8 become the text `\\xe4`). In CSV, nam
 as a formula begin with an apostrophe.
 """
 
-# Command -> worked examples, one a line; tests/commands/test_examples.py parses all and runs the cheap ones.
+# Command -> worked examples, one a line with a comment; tests/commands/test_examples.py parses all and runs the
+# cheap ones.
 EXAMPLES = {
-    "demo": "alti2v demo --out demo-out --posts 400 --epochs 2",
-    "board": "alti2v board --port 8080 --posts 500",
+    "demo": "alti2v demo --out demo-out --posts 400 --epochs 2   # small and quick; prints the path of the report",
+    "board": "alti2v board --port 8080 --posts 500   # then, in another terminal: alti2v crawl",
     "crawl": "alti2v crawl store --board safebooru --tags solo --limit 5000 --contact me@example.org\n"
-    "alti2v crawl store34 --board rule34 --tags solo --netrc",
-    "import": "alti2v import store pictures --tag-categories tags.csv",
-    "status": "alti2v status store\nalti2v status store --windows 500000",
+    "alti2v crawl store34 --board rule34 --tags solo --netrc   # with the API key in ~/.netrc",
+    "import": "alti2v import store pictures --tag-categories tags.csv   # captions in text files beside the pictures\n"
+    "alti2v import store2 posts.parquet --pictures images   # tags in a table",
+    "status": "alti2v status store\n"
+    "alti2v status store --windows 500000   # compare with the board's own counts",
     "build-shards": "alti2v build-shards store dataset --top-tags 1000 --test 500 --validation 250\n"
     "alti2v build-shards store portraits --rating general --min-side 512 --max-aspect 2 --split-by artist\n"
-    "alti2v build-shards store shapes --area 1048576",
-    "stats": "alti2v stats dataset --tag red --html dataset.html",
-    "remove": "alti2v remove dataset --ids ids.txt",
-    "verify": "alti2v verify dataset",
-    "train": "alti2v train dataset run --budget 60",
-    "eval": "alti2v eval run\nalti2v eval run hf:SmilingWolf/wd-vit-tagger-v3 --dataset dataset --store store",
+    "alti2v build-shards store shapes --area 1048576   # own shapes, at most a megapixel",
+    "stats": "alti2v stats dataset --tag red --html dataset.html   # pictures of the tag red on the page",
+    "remove": "alti2v remove dataset --ids ids.txt   # one post number per line",
+    "verify": "alti2v verify dataset\n"
+    "alti2v verify dataset --deep --repair store   # decode all pictures, rebuild damaged shards",
+    "train": "alti2v train dataset run --budget 60   # from ImageNet weights, for an hour\n"
+    "alti2v train dataset run2 --recipe scratch --epochs 9   # from random weights",
+    "eval": "alti2v eval run\n"
+    "alti2v eval run hf:SmilingWolf/wd-vit-tagger-v3 --dataset dataset --store store   # side by side",
     "model": "alti2v model run",
-    "tag": "alti2v tag run pictures --threshold 0.3 --threshold character=0.8 --format csv",
+    "tag": "alti2v tag run pictures --threshold 0.3 --threshold character=0.8 --format csv\n"
+    "alti2v tag run pictures --format sidecar --spaces   # captions beside the pictures",
     "embed": "alti2v embed run pictures --out vectors.parquet",
     "search": "alti2v search vectors.parquet --model run --picture pictures/red.png --count 2",
     "kpi": "alti2v kpi dataset --table clicks.csv --out kpi",
-    "export": "alti2v export run exported --format wd --license mit",
+    "export": "alti2v export run exported --format wd --license mit\n"
+    "alti2v export --check exported   # compare a folder with its format",
     "serve": "alti2v serve run --port 7860",
 }
 

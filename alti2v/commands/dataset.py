@@ -47,7 +47,7 @@ _build_option = option_of(BuildConfig)
     "--fit",
     type=click.Choice(FITS),
     help="Shape of the pictures. letterbox: square with white borders; squash: stretched to a square; crop: "
-    "the centre square; within: their own shape, no side above --size. `train` takes letterbox and within.",
+    "the centre square; within: their own shape, no side above --size. `train` needs letterbox or within.",
 )
 @_build_option(
     "--area",

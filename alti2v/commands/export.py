@@ -49,7 +49,7 @@ _export_option = option_of(ExportConfig)
 @_export_option("--license", help="Licence for the model card, as Hugging Face spells it.")
 @_export_option(
     "--store",
-    help="Store with the original pictures, on which clients are compared with `alti2v tag`. Default: the "
+    help="Store with the original pictures, to compare other programs with `alti2v tag` on them. Default: the "
     "dataset's pictures, which have to be enlarged.",
 )
 @click.option(

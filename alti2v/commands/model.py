@@ -72,11 +72,12 @@ _eval_option = option_of(EvalConfig)
 @_train_option(
     "--loss",
     type=click.Choice(list(map(str, Loss))),
-    help="Loss: cross-entropy, summed or averaged over the tags, or asymmetric: less weight on easy negatives. "
+    help="Cross-entropy summed over the tags, averaged over them, or asymmetric: less weight on easy negatives. "
     "Default: the recipe's.",
 )
 @_train_option(
-    "--positive-weight", help="Extra weight of rare tags: exponent of negatives / positives, 0 to 1."
+    "--positive-weight",
+    help="Extra weight for rare tags: each counts (negatives / positives) to this power, 0 to 1.",
 )
 @click.option(
     "--augmentation",
@@ -201,8 +202,8 @@ def evaluate(
 ) -> None:
     """Evaluate a RUN, or compare models of any kind.
 
-    A single RUN is evaluated on the split that --split names; the test split is new to it. A comparison leaves
-    out all pictures that a RUN was trained or tuned on. Mean average precision is the mean over the tags with
+    A single RUN is evaluated on the split that --split names; training never uses the test split. A comparison
+    leaves out all pictures that a RUN was trained or tuned on. Mean average precision is the mean over the tags with
     at least 10 pictures in the split, or with at least one if fewer than five tags have 10; `train` prints the
     mean over all tags of the validation split.
 

@@ -185,8 +185,8 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the
 precision_option = option_of(TrainConfig)(
     "--precision",
     type=click.Choice(PRECISION_CHOICES),
-    help="Number format of the layers of a RUN; auto is bfloat16 if this machine is faster in it, else "
-    "float32. Models in ONNX are computed as their files say.",
+    help="Number format of the layers of a RUN; auto is bfloat16 if this machine computes faster with it, "
+    "else float32. ONNX models use the formats in their files.",
 )
 
 cache_options = together(

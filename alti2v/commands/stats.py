@@ -19,7 +19,7 @@ from alti2v.terminal.display import progress_display
 )
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Show pictures of this tag. Repeatable.")
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="Seed of the choice of the pictures shown."
+    "--seed", type=int, default=0, show_default=True, help="Random seed for choosing the pictures to show."
 )
 @as_json_option
 def stats(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by StatsConfig

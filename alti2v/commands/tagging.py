@@ -70,7 +70,8 @@ _caption_option = option_of(CaptionStyle)
     "--threshold-rule",
     "rule",
     help="Source of the thresholds. constant: --threshold. f0.5, f1, f2: tuned for each tag on the validation "
-    "split, from few, certain tags to many. mcut: the widest gap between a picture's probabilities.",
+    "split, for few and certain tags (f0.5) up to many (f2). mcut: at the widest gap between the probabilities "
+    "of a picture.",
 )
 @_tag_option("--top", help="Maximum number of tags of a picture, the most probable ones.")
 @_tag_option(

@@ -145,7 +145,7 @@ def search(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa
 @as_json_option
 @ends_promptly
 def kpi(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by KpiConfig
-    """Regress a KPI of pictures on their tags or vectors.
+    """Relate a KPI, such as scores or clicks, to tags or vectors.
 
     Uses logistic regression for rates (clicks per impression), Poisson regression for counts, and ridge
     regression for other numbers. Fits on the training split, evaluates on the test split, and compares with a

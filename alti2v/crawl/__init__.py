@@ -1,1 +1,1 @@
-"""Board to store: complete listings, polite fetching, nothing lost."""
+"""From a board to a store: complete listings, polite downloads, nothing lost."""

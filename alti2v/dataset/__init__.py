@@ -1,1 +1,1 @@
-"""Store to dataset: a pure plan, then shards and tables that every reader loads."""
+"""From a store to a dataset: a pure plan, then shards and tables in formats that common readers load."""

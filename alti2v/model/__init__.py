@@ -1,1 +1,1 @@
-"""Dataset to tagger: a module for each command, over its rooms. Only here are TensorFlow and Keras imported."""
+"""From a dataset to a tagger: a module for each command. Only here are TensorFlow and Keras imported."""

@@ -1,1 +1,1 @@
-"""Pictures: recognition, completeness and pixels, the same for crawl, build, tag, embed and serve."""
+"""Pictures: recognise, check and decode files; shared by crawl, build, tag, embed and serve."""

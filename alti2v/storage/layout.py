@@ -240,7 +240,7 @@ DATASET_FILES = (
     (OUTCOMES_FILE, "table `outcomes`: what happened to each post of the store"),
     (
         SURVEY_FILE,
-        "table `survey`: hash and thumbnail of each picture, so that a growing dataset opens none twice",
+        "table `survey`: hash and thumbnail of each picture, so that later builds need not read it again",
     ),
     (REMOVED_FILE, "table `removed`: posts that were removed and must not return, if there are any"),
     (_EXAMPLE.data, "a picture and a JSON object per sample; the keys are the same everywhere, never null"),

@@ -1,1 +1,1 @@
-"""Progress of the stages on standard error: live bars on a terminal, few lines elsewhere."""
+"""Progress of the stages on standard error: live bars on a terminal, a few lines elsewhere."""

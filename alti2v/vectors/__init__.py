@@ -1,1 +1,1 @@
-"""Vectors of pictures: written by `embed`, searched by `search`, regressed on by `kpi`."""
+"""Vectors of pictures: written by `embed`, searched by `search`, used as features by `kpi`."""

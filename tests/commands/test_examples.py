@@ -24,7 +24,10 @@ def examples() -> dict[str, list[list[str]]]:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return {name: [shlex.split(line) for line in lines.splitlines()] for name, lines in module.EXAMPLES.items()}
+    return {
+        name: [shlex.split(line, comments=True) for line in lines.splitlines()]
+        for name, lines in module.EXAMPLES.items()
+    }
 
 
 def test_every_command_has_an_example() -> None:

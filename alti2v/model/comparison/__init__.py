@@ -1,1 +1,1 @@
-"""Parts of `alti2v compare`: taggers of any family on the same pictures, over the tags that all know."""
+"""Comparison of taggers of any family, on the same pictures, over the tags that all of them know."""

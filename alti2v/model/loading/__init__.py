@@ -1,1 +1,1 @@
-"""From a MODEL argument to a network that answers: our runs and other people's taggers."""
+"""From a MODEL argument to a loaded network: our own runs, and other people's taggers."""

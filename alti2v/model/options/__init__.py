@@ -1,1 +1,1 @@
-"""Options of the model's commands, with their defaults and choices; light, because `--help` shows them."""
+"""Options of the model's commands, with their defaults and choices; imports nothing heavy, because `--help` shows them."""

@@ -1,1 +1,1 @@
-"""The loop that trains a network, what it keeps, and how it resumes: everything below `alti2v train`."""
+"""Training: the loop, its checkpoints and logs, and how it resumes after a kill."""

@@ -1,1 +1,1 @@
-"""Families of taggers: a small pure reader for each, from files of a folder to a description."""
+"""Families of taggers: for each, a small pure reader that turns files of a folder into a description."""
