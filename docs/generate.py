@@ -52,11 +52,11 @@ as a formula begin with an apostrophe.
 # Command -> worked examples, one a line with a comment; tests/commands/test_examples.py parses all and runs the
 # cheap ones.
 EXAMPLES = {
-    "demo": "alti2v demo --out demo-out --posts 400 --epochs 2   # small and quick; prints the path of the report",
+    "demo": "alti2v demo --out demo-out --posts 400 --epochs 2   # small; prints the path of the report",
     "board": "alti2v board --port 8080 --posts 500   # then, in another terminal: alti2v crawl",
     "crawl": "alti2v crawl store --board safebooru --tags solo --limit 5000 --contact me@example.org\n"
     "alti2v crawl store34 --board rule34 --tags solo --netrc   # with the API key in ~/.netrc",
-    "import": "alti2v import store pictures --tag-categories tags.csv   # captions in text files beside the pictures\n"
+    "import": "alti2v import store pictures --tag-categories tags.csv   # captions beside the pictures\n"
     "alti2v import store2 posts.parquet --pictures images   # tags in a table",
     "status": "alti2v status store\n"
     "alti2v status store --windows 500000   # compare with the board's own counts",

@@ -72,7 +72,7 @@ _eval_option = option_of(EvalConfig)
 @_train_option(
     "--loss",
     type=click.Choice(list(map(str, Loss))),
-    help="Cross-entropy summed over the tags, averaged over them, or asymmetric: less weight on easy negatives. "
+    help="Cross-entropy summed or averaged over the tags, or asymmetric: less weight on easy negatives. "
     "Default: the recipe's.",
 )
 @_train_option(
@@ -203,9 +203,9 @@ def evaluate(
     """Evaluate a RUN, or compare models of any kind.
 
     A single RUN is evaluated on the split that --split names; training never uses the test split. A comparison
-    leaves out all pictures that a RUN was trained or tuned on. Mean average precision is the mean over the tags with
-    at least 10 pictures in the split, or with at least one if fewer than five tags have 10; `train` prints the
-    mean over all tags of the validation split.
+    leaves out all pictures that a RUN was trained or tuned on. Mean average precision is the mean over the tags
+    with at least 10 pictures in the split, or with at least one if fewer than five tags have 10; `train` prints
+    the mean over all tags of the validation split.
 
     With one RUN, writes metrics.json, per_tag.csv, suggestions.csv (tags that the board may have missed),
     report.md and report.html. With several models, or with one that is not a RUN, writes comparison.json,

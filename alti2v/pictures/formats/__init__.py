@@ -1,1 +1,1 @@
-"""Formats of picture files: for each, a reader that finds the size and the end of a picture without decoding it."""
+"""Formats of picture files: for each, a reader that finds size and end of a picture without decoding it."""
