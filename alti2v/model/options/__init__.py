@@ -1,1 +1,1 @@
-"""Options of the model's commands, with defaults and choices; loads no heavy library, as `--help` shows them."""
+"""Options of the model's commands, with defaults and choices; no heavy imports, because `--help` needs them."""
