@@ -207,7 +207,7 @@ def _paired(
         DataError: No picture carries a common tag.
     """
     if not counted[0].histograms.positives.any():
-        raise DataError("no picture carries a tag that all models know: give another --split")
+        raise DataError("no picture has a tag that all models know: give another --split")
     outcomes = [
         ModelOutcomes(histograms=one.histograms, codes=one.codes, threshold=threshold.value)
         for one, threshold in zip(counted, thresholds, strict=True)

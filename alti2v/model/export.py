@@ -234,12 +234,12 @@ def _labels(
     categories = {row.category for row in labels.rows}
     if WD_GENERAL_CATEGORY not in categories:
         raise UsageError(
-            f"{config.run} knows no general tag, and readers of the {format_} format fail without one: "
+            f"{config.run} has no general tag, and readers of the {format_} format fail without one: "
             "give --format cl or onnx"
         )
     if WD_CHARACTER_CATEGORY not in categories:
         raise UsageError(
-            f"{config.run} knows no character, and without one ComfyUI-WD14-Tagger shows ratings as tags: "
+            f"{config.run} has no character tag, and without one ComfyUI-WD14-Tagger shows ratings as tags: "
             "give --placeholder-character to add a row that is never predicted, or --format cl or onnx"
         )
     return labels

@@ -53,7 +53,7 @@ class FramingStep:
         if not all(0 < side <= MAX_SIDE_PX for side in (self.width, self.height)):
             raise ValueError(f"a step makes {self.width} x {self.height} px, of {MAX_SIDE_PX} at most")
         if self.width != self.height and self.kind != StepKind.CROP:
-            raise ValueError(f"a step makes {self.width} x {self.height} px, which is no square")
+            raise ValueError(f"a step makes {self.width} x {self.height} px, which is not square")
         if not all(0 <= value <= 255 for value in self.colour):
             raise ValueError(f"a step has the colour {self.colour}")
 

@@ -65,7 +65,7 @@ def open_remote(url: str) -> Remote:
     """
     scheme = url.partition("://")[0]
     if scheme not in _SCHEMES or "::" in url:
-        raise UsageError(f"{url} is no URL that alti2v opens: give one of {', '.join(sorted(_SCHEMES))}")
+        raise UsageError(f"{url} is not a URL that alti2v can open: give one of {', '.join(sorted(_SCHEMES))}")
     import fsspec  # it loads slowly, and most stores are local
 
     try:

@@ -61,7 +61,8 @@ def search(config: SearchConfig, *, progress: ProgressHook = ignore_progress) ->
     if config.picture is not None and config.model is not None:
         if model_hash(config.model) != origin.model_sha256:
             raise UsageError(
-                f"{config.vectors} is of {origin.model}, not of {config.model}: give --model {origin.model}"
+                f"{config.vectors} was made with {origin.model}, not with {config.model}: "
+                f"give --model {origin.model}"
             )
         tagger = load_tagger(config.model, batch_size=1, pictures=1)
         query = picture_vector(tagger, config.picture, origin.form)

@@ -232,7 +232,9 @@ def test_a_crawl_cuts_no_pictures_off_that_the_ledger_still_has(
     change(store, sql)
     change(store, "UPDATE posts SET status='pending' WHERE seq=(SELECT min(seq) FROM posts WHERE tar=1)")
 
-    with pytest.raises(DamagedError, match=r"pictures behind the end of images/images-0.*: run .* --repair"):
+    with pytest.raises(
+        DamagedError, match=r"pictures beyond the end that it records for images/images-0.*: run .* --repair"
+    ):
         again(store, site)
     assert [tar.read_bytes() for tar in tars] == before
     verify_store(store, repair=True)

@@ -276,7 +276,7 @@ def test_a_vocabulary_without_characters_needs_a_decision(tmp_path: Path) -> Non
     """The WD formats refuse it and say what helps; the placeholder and the other formats do."""
     tags = tuple(tag for tag in TAGS if tag.category is not Category.CHARACTER)
     run = write_run(tmp_path, tags=tags)
-    with pytest.raises(UsageError, match=r"knows no character.*--placeholder-character"):
+    with pytest.raises(UsageError, match=r"has no character tag.*--placeholder-character"):
         export(ExportConfig(run=run, out=tmp_path / "out"))
     report = export(ExportConfig(run=run, out=tmp_path / "out", placeholder_character=True))
 
@@ -289,7 +289,7 @@ def test_a_vocabulary_without_characters_needs_a_decision(tmp_path: Path) -> Non
 def test_a_vocabulary_without_general_tags_is_refused(tmp_path: Path) -> None:
     """There is no placeholder for that."""
     run = write_run(tmp_path, tags=tuple(tag for tag in TAGS if tag.category is Category.CHARACTER))
-    with pytest.raises(UsageError, match="knows no general tag"):
+    with pytest.raises(UsageError, match="has no general tag"):
         export(ExportConfig(run=run, out=tmp_path / "out"))
 
 

@@ -149,7 +149,7 @@ def test_what_cannot_be_looked_for(model: Path, art: Path, tmp_path: Path) -> No
         search(SearchConfig(vectors=of_model, tags="blue sky"))
     with pytest.raises(DataError, match="fewer tags"):
         search(SearchConfig(vectors=file, tags="cloud_3, cloud_4"))
-    with pytest.raises(UsageError, match="not of"):
+    with pytest.raises(UsageError, match="not with"):
         search(SearchConfig(vectors=file, picture=art / "red0.png", model=model))
     with pytest.raises(UsageError, match="give either"):
         SearchConfig(vectors=file)

@@ -139,7 +139,7 @@ class StoreWriter:
         # ledger with a wrong length or without this file still has.
         if self._ledger.posts.end_in(self._number) > committed:
             raise DamagedError(
-                f"{self._store / LEDGER_FILE} has pictures behind the end of {name} that it records: "
+                f"{self._store / LEDGER_FILE} has pictures beyond the end that it records for {name}: "
                 f"run `alti2v verify {self._store} --repair`"
             )
         return OpenTar(self._store / name, committed=committed)

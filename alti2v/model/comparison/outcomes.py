@@ -102,6 +102,6 @@ def _probabilities(one: Judged, pixels: Uint8Array) -> Float32Array:
     probabilities = one.contestant.tagger.forward(pixels)[0][:, one.outputs]
     if not np.isfinite(probabilities).all():
         raise DataError(
-            f"{one.contestant.model} answers NaN or infinity: leave it out, or train or export it again"
+            f"{one.contestant.model} gives NaN or infinity: leave it out, or train or export it again"
         )
     return probabilities

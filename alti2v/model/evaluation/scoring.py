@@ -140,7 +140,7 @@ def score(
     codes = CodeFile(scratch, len(tags))
     histograms, recall_at_10 = _count(batches, codes, shortlists, tags=len(tags))
     if not histograms.positives.any():
-        raise DataError("no picture of the split carries a tag that the model knows: give another --split")
+        raise DataError("no picture of the split has a tag that the model knows: give another --split")
     scored = _scored(
         histograms,
         codes,

@@ -108,7 +108,7 @@ def _fault(
     if vectors and (vectors[0].ndim != 2 or len(vectors[0]) != pictures):
         return f"{file} answers vectors of shape {vectors[0].shape} for {pictures} pictures: get it again"
     if not np.isfinite(outputs).all():
-        return f"{file} answers NaN or infinity: get it again"
+        return f"{file} gives NaN or infinity: get it again"
     if not description.output.logits and (outputs.min(initial=0) < 0 or outputs.max(initial=0) > 1):
         return (
             f"{file} gives numbers outside [0, 1]: they are not probabilities; a model.json can say that they "

@@ -95,7 +95,7 @@ class TrainConfig:
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise UsageError(f"--learning-rate {self.learning_rate} is not above 0")
         if self.budget is not None and not 0 < self.budget < math.inf:
-            raise UsageError(f"--budget {self.budget:g} is no number of minutes above 0")
+            raise UsageError(f"--budget {self.budget:g} is not a number of minutes above 0")
         planned = ("epochs", "train_from", "frozen_epochs")
         taken = next(
             (f"--{name.replace('_', '-')}" for name in planned if getattr(self, name) is not None), None

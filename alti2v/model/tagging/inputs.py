@@ -107,7 +107,9 @@ def listed_names(stream: BinaryIO, *, exists: Callable[[bytes], bool] = os.path.
             yield from (_name(name, separator) for name in (bytes(rest), *others[:-1]))
             rest = bytearray(others[-1])
         if len(rest) > _MOST_NAME_BYTES:
-            raise UsageError("standard input is no list: a line has more than 1 MB: give one path in each line")
+            raise UsageError(
+                "standard input is not a list: a line has more than 1 MB: give one path in each line"
+            )
     if rest:
         yield _name(bytes(rest), separator)
 

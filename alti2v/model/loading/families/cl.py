@@ -71,6 +71,6 @@ def mapping_table(document: Any, file: str) -> TaggerTags:  # noqa: ANN401 - JSO
         raise ValueError(f"{file} is not the table of a tagger's tags (a tag without a name): get it again")
     if not all(word is None or isinstance(word, str) for word in words):
         raise ValueError(
-            f"{file} is not the table of a tagger's tags (a category that is no word): get it again"
+            f"{file} is not the table of a tagger's tags (a category that is not a word): get it again"
         )
     return make_tag_table(names, words, file, category_of=CATEGORY_OF_WORD)

@@ -116,8 +116,8 @@ def test_random_weights_learn_as_a_whole_or_not_at_all() -> None:
         ({"epochs": 3}, "--budget chooses --epochs itself"),
         ({"train_from": "head"}, "--budget chooses --train-from itself"),
         ({"cache_features": True}, "--budget chooses --cache-features itself"),
-        ({"budget": 0.0}, "--budget 0 is no number of minutes above 0"),
-        ({"budget": math.inf}, "--budget inf is no number of minutes above 0"),
+        ({"budget": 0.0}, "--budget 0 is not a number of minutes above 0"),
+        ({"budget": math.inf}, "--budget inf is not a number of minutes above 0"),
     ],
 )
 def test_what_the_budget_chooses_cannot_be_given(fields: dict[str, Any], words: str) -> None:
