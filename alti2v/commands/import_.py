@@ -129,5 +129,6 @@ def _table(report: ImportReport) -> dict[str, str]:
     return {
         "items": f"{report.items:,} in {duration(report.seconds)}",
         **rows,
+        **({"empty captions": f"{report.untagged:,}, stored without tags"} if report.untagged else {}),
         "store": f"{report.store}: {pictures} ({size(report.bytes)}), {listed}",
     }

@@ -133,7 +133,7 @@ def _run(
     export(config.store, ledger)
     progress(_progress(work.outcomes, total=work.outcomes.total()))
     seconds = time.monotonic() - begun_s
-    return _report(config.store, forms, ledger, work.outcomes, missing=missing, seconds=seconds)
+    return _report(config.store, forms, work, missing=missing, seconds=seconds)
 
 
 def _committed(config: ImportConfig, items: Iterator[Item], work: ItemWriter) -> Iterator[None]:
@@ -193,20 +193,19 @@ def _items(config: ImportConfig, source: Path, form: SourceForm) -> Iterator[Ite
 def _report(
     store: Path,
     forms: Mapping[Path, SourceForm],
-    ledger: Ledger,
-    outcomes: Mapping[tuple[ItemOutcome, str], int],
+    work: ItemWriter,
     *,
     missing: Sequence[str],
     seconds: float,
 ) -> ImportReport:
-    counts = ledger.posts.counts()
+    counts = work.ledger.posts.counts()
     of: dict[str, dict[str, int]] = {outcome: {} for outcome in ItemOutcome}
-    for (status, reason), count in sorted(outcomes.items()):
+    for (status, reason), count in sorted(work.outcomes.items()):
         of[status][reason] = count
     report = ImportReport(
         store=store,
         forms={str(source): form.value for source, form in forms.items()},
-        items=sum(outcomes.values()),
+        items=work.outcomes.total(),
         new=of["new"].get("", 0),
         known=of["known"].get("", 0),
         duplicate=of["duplicate"].get("", 0),
@@ -214,6 +213,7 @@ def _report(
         failed=of["failed"],
         pending=of["queued"].get("", 0),
         missing="; ".join(missing),
+        untagged=work.untagged,
         listed=counts.listed,
         stored=counts.stored,
         bytes=counts.bytes,

@@ -85,7 +85,7 @@ class ItemWriter:
         self._link = link
         self.outcomes: Counter[tuple[ItemOutcome, str]] = Counter()
         self._named: dict[ItemOutcome, list[str]] = {ItemOutcome.FAILED: [], ItemOutcome.SKIPPED: []}
-        self._skipped = self._sentences = self._untagged = 0
+        self._skipped = self._sentences = self.untagged = 0
         self._first_sentence = self._first_untagged = ""
         self.ledger = ledger
         self._writer = writer
@@ -128,7 +128,7 @@ class ItemWriter:
                     self._log.info("skipped: %s: %s", reason, item.name)
                 self._name(outcome, f"{unquote(item.name)} ({reason})")
             elif not has_tags(item.facts):
-                self._untagged += 1
+                self.untagged += 1
                 self._first_untagged = self._first_untagged or unquote(item.name)
             elif has_sentences(item.facts):
                 self._sentences += 1
@@ -167,10 +167,8 @@ class ItemWriter:
             logged = f"the first {_LOGGED:,}" if is_cut else "all"
             if names:
                 yield f"{outcome} items: {count:,}, the first: {'; '.join(names)}: crawl.log names {logged}"
-        if self._untagged:
-            yield (
-                f"empty captions: {self._untagged:,}, the first: {self._first_untagged}: stored without tags"
-            )
+        if self.untagged:
+            yield (f"empty captions: {self.untagged:,}, the first: {self._first_untagged}: stored without tags")
         if self._sentences:
             seem = counted(self._sentences, "caption seems", "captions seem")
             yield (

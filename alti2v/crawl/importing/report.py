@@ -22,6 +22,7 @@ class ImportReport:
         duplicate: Items whose bytes are stored for another post.
         skipped, failed: Items without a stored picture, by reason.
         pending: Items whose picture is still to be fetched.
+        untagged: Items without tags among the new, known, duplicate and pending ones: their captions are empty.
         missing: What could not be requested, in words; "" if nothing is missing.
         listed, stored, bytes: Posts of the store, those of them with a picture, and the size of the pictures.
         seconds: Duration of the run.
@@ -36,6 +37,7 @@ class ImportReport:
     skipped: Mapping[str, int]
     failed: Mapping[str, int]
     pending: int = 0
+    untagged: int = 0
     missing: str = ""
     listed: int
     stored: int

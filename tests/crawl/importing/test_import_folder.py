@@ -427,6 +427,7 @@ def test_pictures_without_tags_are_reported(tmp_path: Path) -> None:
     (line,) = _remarks(tmp_path / "store", write(tmp_path / "source", {**pictures, **captions}))
 
     assert line == "empty captions: 2, the first: source/1.jpg: stored without tags"
+    assert run(tmp_path / "store", tmp_path / "source").untagged == 2
 
 
 def test_sentences_in_place_of_tags_are_reported(tmp_path: Path) -> None:
