@@ -24,9 +24,9 @@ from alti2v.storage.layout import IMPORTED
 from alti2v.terminal.display import progress_display
 
 if TYPE_CHECKING:
-    from alti2v.crawl.report import CrawlReport
     from alti2v.crawl.run_log import LastRun
     from alti2v.crawl.status import StoreStatus
+    from alti2v.crawl.store.ledger.outcomes import PostCounts
 
 
 netrc_option = click.option(
@@ -191,7 +191,7 @@ def _of_plan(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _sums(of: CrawlReport | StoreStatus) -> dict[str, str]:
+def _sums(of: PostCounts) -> dict[str, str]:
     """Return table rows with the number of posts by outcome; they add up to the first row."""
     sums = {
         "  stored": of.stored,

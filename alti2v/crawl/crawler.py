@@ -14,6 +14,7 @@ import logging
 import signal
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from alti2v.crawl.boards.danbooru import Danbooru
@@ -178,17 +179,11 @@ class _Run:
         if healable:
             missing.append(f"{counted(healable, 'file')} failed in ways that may pass")
         return CrawlReport(
+            **asdict(counts),
             store=self._config.store,
             board=self._board.base,
             dialect=self._board.dialect.value,
-            listed=counts.listed,
-            stored=counts.stored,
-            duplicate=counts.duplicate,
-            pending=counts.pending,
-            skipped=counts.skipped,
-            failed=counts.failed,
             new=new,
-            bytes=counts.bytes,
             seconds=round(seconds, 3),
             complete=not missing,
             missing="; ".join(_without_repetition(missing)),

@@ -38,24 +38,27 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostCounts:
-    """Number of posts with each outcome.
+    """Number of posts of a store with each outcome.
 
     Attributes:
-        skipped, failed: Counts by reason.
+        listed: All posts; the sum of all outcomes.
+        stored: Posts whose picture is stored.
+        duplicate: Posts whose bytes are stored for another post.
+        pending: Posts whose download is not finished: run again.
+        skipped, failed: Posts by reason and by kind of failure.
         bytes: Size of all stored pictures.
     """
 
-    pending: int
+    listed: int
     stored: int
     duplicate: int
+    pending: int
     skipped: Mapping[str, int]
     failed: Mapping[str, int]
     bytes: int
 
-    @property
-    def listed(self) -> int:
-        """Number of all posts of the store."""
-        return self.pending + self.finished
+    def __post_init__(self) -> None:
+        assert self.listed == self.finished + self.pending, "the outcomes do not add up to the listed posts"
 
     @property
     def finished(self) -> int:

@@ -186,12 +186,14 @@ class PostTable:
     def counts(self) -> PostCounts:
         """Count the posts by outcome, in constant time."""
         by: dict[str, dict[str, int]] = {status.value: {} for status in Status}
-        stored_bytes = 0
+        listed = stored_bytes = 0
         with self._database.believed():
             for row in self._database.select("SELECT * FROM outcomes WHERE count>0 ORDER BY status, reason"):
+                listed += int(row["count"])
                 by[row["status"]][str(row["reason"])] = int(row["count"])
                 stored_bytes += int(row["bytes"]) if row["status"] == Status.STORED else 0
         return PostCounts(
+            listed=listed,
             pending=sum(by["pending"].values()),
             stored=sum(by["stored"].values()),
             duplicate=sum(by["duplicate"].values()),
