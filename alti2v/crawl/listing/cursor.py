@@ -18,7 +18,7 @@ from dataclasses import replace
 from alti2v.crawl.boards.protocol import Page, PostQuery
 from alti2v.crawl.store.listing_state import Ending, ListingState
 
-# Contradictions between end and count after which the end is accepted.
+# Contradictions between end and count after which the end is accepted: counts of boards lag, or are wrong.
 DOUBTS = 3
 
 
@@ -51,15 +51,15 @@ def after_page(listing: ListingState, page: Page, *, new: int) -> ListingState:
     if page.is_empty:
         return replace(listing, empties=listing.empties + 1)
     ids = [post.id for post in page.posts]
-    if not ids:  # nothing here can be a cursor: go to the page after it
+    if not ids:  # only deleted ids, none of which can be the cursor: this page in full, then those after it
         return replace(listing, page=listing.page + 1 if listing.full else 0, full=True, empties=0)
     is_falling = all(one > other for one, other in itertools.pairwise(ids))
     listing = replace(
         listing, top=max(listing.top, *ids), empties=0, unsorted=listing.unsorted or not is_falling
     )
-    if not listing.by_page and listing.below is not None and min(ids) >= listing.below:
+    if not listing.by_page and listing.below is not None and min(ids) >= listing.below:  # it is ignored
         return replace(listing, by_page=True, full=True, page=0, below=None)
-    # In another order, posts above the floor may follow those below it.
+    # Where the order is not that of ids, posts above the floor may follow those below it.
     if min(ids) <= listing.floor and not (listing.by_page and listing.unsorted):
         return replace(listing, ending=Ending.COMPLETE, below=min(ids))
     if listing.by_page:

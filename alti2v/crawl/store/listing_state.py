@@ -23,19 +23,22 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListingState:
-    """Progress of one pass over a board; ids up to `floor` are listed already, or not wanted.
+    """Progress of one pass over a board, from the newest post down; the ledger stores its fields by name.
 
     Attributes:
-        floor: Id at which the pass ends; 0 for a pass over the whole board.
+        floor: Id at which the pass ends, because all posts up to it are listed already, or not wanted; 0 for a
+            pass over the whole board.
         below: Cursor: only lower ids are still to be listed; None before the first page.
         page: 0-based page within the cursor's search; advances only on pages without a cursor.
         by_page: True if the board ignores the cursor, or lists in an order that makes the cursor skip posts.
         unsorted: True if a page was not in the order of falling ids.
-        full: True to request only full pages, because page numbers count multiples of the limit.
+        full: True to request only full pages, also when fewer posts are wanted: page numbers count multiples of
+            the limit, so after a shorter page the next one would skip posts.
         top: Highest id seen; the floor of the next pass.
-        fresh: Posts recorded for the first time by this pass by page number.
-        empties: Empty answers in a row.
-        doubts: Number of times that the board's count contradicted the end.
+        fresh: Posts that this pass by page number recorded for the first time. If there are any, the pass is
+            repeated, because others may have moved across a page border unseen.
+        empties: Empty answers in a row; see `CONFIRMATIONS`.
+        doubts: Number of times that the board's count contradicted the end; see `cursor.DOUBTS`.
         ending: How the pass ended; None while it is unfinished.
         missing: Posts that the board counts and did not list.
     """

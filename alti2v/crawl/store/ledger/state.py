@@ -14,7 +14,7 @@ from alti2v.crawl.store.sqlite import Database
 class StateKey(StrEnum):
     """Keys of the table `state`; those with "+" in the comment occur once per name."""
 
-    LISTING = "walk"  # JSON of a ListingState
+    LISTING = "walk"  # JSON of a ListingState; an older name of it, which stores hold
     BOARD_COUNT = "board_count"  # posts that the board counted for this search
     UNCOUNTED = "uncounted"  # recorded posts that the board did not count at the last full refresh
     LAST_RUN = "last_run"  # JSON of a LastRun
