@@ -158,17 +158,6 @@ def _shard(fields: Mapping[str, Any]) -> Shard:
     return from_json(Shard, fields, name=parse_shard_name(fields["name"]))
 
 
-def read_lasting(path: Path, table: Table) -> pa.Table:
-    """Read a table that the program cannot rebuild.
-
-    Raises:
-        VersionError: A program of another format version wrote it.
-        DamagedError: It is missing or damaged.
-    """
-    with _lasting(path):
-        return read_table(path, table)
-
-
 @contextlib.contextmanager
 def _lasting(path: Path) -> Iterator[None]:
     try:
@@ -182,7 +171,12 @@ def _lasting(path: Path) -> Iterator[None]:
 
 
 def read_lasting_parts(path: Path, table: Table) -> Iterator[pa.Table]:
-    """Yield a table that the program cannot make again, one row group at a time, see `read_lasting`."""
+    """Yield a table that the program cannot make again, one row group at a time.
+
+    Raises:
+        VersionError: A program of another format version wrote it.
+        DamagedError: It is missing or damaged.
+    """
     with _lasting(path):
         yield from read_parts(path, table)
 
@@ -290,7 +284,8 @@ def read_vocabulary(dataset: Path) -> tuple[Tag, ...]:
         DamagedError: It is missing or damaged.
     """
     file = dataset / TAGS_FILE
-    rows = read_lasting(file, DATASET_TAGS).to_pylist()
+    with _lasting(file):
+        rows = read_table(file, DATASET_TAGS).to_pylist()
     if [row["index"] for row in rows] != list(range(len(rows))):
         raise DamagedError(f"{file}: the index column is not 0, 1, 2, ...: {LOST_TABLE}")
     try:

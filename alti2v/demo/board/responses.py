@@ -29,9 +29,9 @@ def html_response(text: str, *, status: int = 200, headers: dict[str, str] | Non
     )
 
 
-def xml_response(text: str, *, status: int = 200) -> web.Response:
+def xml_response(text: str) -> web.Response:
     """An XML document, with the content type as Gelbooru's software spells it."""
-    return web.Response(body=text.encode(), status=status, headers={"Content-Type": "text/xml;charset=UTF-8"})
+    return web.Response(body=text.encode(), headers={"Content-Type": "text/xml;charset=UTF-8"})
 
 
 def json_response(value: object, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

@@ -205,9 +205,9 @@ def relations_json(kind: str) -> list[dict[str, Any]]:
     ]
 
 
-def error_json(status: int, message: str, *, name: str | None = None) -> dict[str, Any]:
+def error_json(status: int, message: str) -> dict[str, Any]:
     """An error of the API."""
-    return {"success": False, "error": name or _NAMES[status], "message": message, "backtrace": []}
+    return {"success": False, "error": _NAMES[status], "message": message, "backtrace": []}
 
 
 def only(value: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
