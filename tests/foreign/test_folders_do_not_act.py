@@ -66,7 +66,7 @@ def test_a_dataset_that_calls_itself_a_cache_is_none(here: Path) -> None:
 )
 def test_only_plain_urls_are_opened(url: str) -> None:
     """File systems that interpret what they read, and chains of them, are refused in a line."""
-    with pytest.raises(UsageError, match="no URL that alti2v opens"):
+    with pytest.raises(UsageError, match="is not a URL that alti2v can open"):
         open_remote(url)
 
 
