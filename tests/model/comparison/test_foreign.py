@@ -342,7 +342,7 @@ def test_bad_input_is_one_line(world: World, tmp_path: Path) -> None:
     write_csv(stranger / "selected_tags.csv", columns, [(0, "cat", 0, 1), (1, "dog", 0, 1)])
     with pytest.raises(UsageError, match="stranger have no tag in common"):
         write_comparison(CompareConfig(models=(wd, stranger), dataset=world.dataset, out=tmp_path / "out"))
-    with pytest.raises(DamagedError, match=r"broken: model_optimized\.onnx answers NaN"):
+    with pytest.raises(DamagedError, match=r"broken: model_optimized\.onnx gives NaN"):
         write_comparison(
             CompareConfig(models=(wd, broken(tmp_path / "broken")), dataset=world.dataset, out=tmp_path / "out")
         )

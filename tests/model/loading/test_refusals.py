@@ -165,7 +165,7 @@ def test_a_size_that_is_a_truth_value_is_damage(tmp_path: Path) -> None:
 
 
 def test_answers_that_are_no_numbers_are_damage(tmp_path: Path) -> None:
-    """A model that answers NaN is not taken for one that sees nothing."""
+    """A model that gives NaN is not taken for one that sees nothing."""
     FAMILIES["wd_v3"].write(tmp_path)
     import onnx
 
@@ -174,7 +174,7 @@ def test_answers_that_are_no_numbers_are_damage(tmp_path: Path) -> None:
     bias.raw_data = np.full(14, np.nan, np.float32).tobytes()
     onnx.save(model, str(tmp_path / "model.onnx"))
 
-    assert "answers NaN" in refused(tmp_path, DamagedError)
+    assert "gives NaN" in refused(tmp_path, DamagedError)
 
 
 @pytest.mark.parametrize(
