@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Mapping
@@ -236,9 +237,9 @@ def test_the_command_prints_and_writes(
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["stats", str(dataset), "--tag", "solo", "--html", str(page)])
 
-    told = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
+    told = dict(re.split(r"(?<=\S)  +", line, maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert told["near-duplicates"].strip() == "16 pictures in 8 groups"
-    assert told["posts failed http_404"].strip() == "1"
+    assert told["  failed: http_404"].strip() == "1"
     assert page.read_text().count("data:image/jpeg;base64,") == 24 + 24 + 16
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["stats", str(dataset), "--json"])
