@@ -27,6 +27,7 @@ class Stop:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._calls: list[Callable[[], object]] = []
         self.interrupt: KeyboardInterrupt | None = None
 
     @property
@@ -38,6 +39,14 @@ class Stop:
         """Finish what is in flight, and start nothing new."""
         self.interrupt = interrupt
         self._event.set()
+        for call in self._calls:
+            call()
+
+    def on_request(self, call: Callable[[], object]) -> None:
+        """Call `call` when a stop is requested; at once if one has been."""
+        self._calls.append(call)
+        if self.is_requested:
+            call()
 
     def raise_interrupt(self) -> None:
         """Raise the exception of the signal that requested the stop, if one did."""

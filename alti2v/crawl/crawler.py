@@ -147,7 +147,6 @@ class _Run:
         self._board: Board | None = None
         self._missing: list[str] = []
         self.stop = Stop()
-        self._downloads: Downloads | None = None
         self._pipeline: DownloadPipeline | None = None
         self._upload = None if config.url is None else StoreUpload(config.store, open_remote(config.url))
         self._tar_uploads: TarUploads | None = None
@@ -201,11 +200,9 @@ class _Run:
         async with make_downloads(
             config, self._net, on_pause=display.pause, on_notice=display.say
         ) as downloads:
-            self._downloads = downloads
+            self.stop.on_request(downloads.stop)
             loading = asyncio.create_task(asyncio.to_thread(load))  # while the worker process starts
             try:
-                if self.stop.is_requested:
-                    downloads.stop()
                 await self._list_and_download(downloads)
                 self._report_avif()
                 await self._record_host_failures(downloads)
@@ -368,10 +365,6 @@ class _Run:
             "interrupted: finishing what is in flight; Ctrl-C again stops at once, and nothing is lost"
         )
         self.stop.request(interrupt_of(number))
-        if self._downloads is not None:
-            self._downloads.stop()
-        if self._pipeline is not None:
-            self._pipeline.wake()
 
 
 def _first_cause(group: BaseExceptionGroup[Any]) -> BaseException:

@@ -81,6 +81,7 @@ class DownloadPipeline:
         # Enough for every fetcher while as many are on their way to them.
         self._max_in_flight = max(2 * _FEED_ROWS, 2 * files_in_flight(config.connections))
         self._exported_s = time.monotonic()
+        stop.on_request(self.wake)
 
     async def run(self) -> None:
         """Download until the listing has ended and no post is pending, or until a stop."""

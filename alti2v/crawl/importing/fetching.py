@@ -85,8 +85,6 @@ class _Requests:
         self._display = Display(self._show, log, counts=counts, limit=None, wants_files=True)
         self._display.listing_ended = True
         self._thread = StoreThread()
-        self._downloads: Downloads | None = None
-        self._pipeline: DownloadPipeline | None = None
 
     async def main(self) -> None:
         """Send the requests; a first signal finishes what is in flight."""
@@ -102,9 +100,7 @@ class _Requests:
             on_pause=self._display.pause,
             on_notice=self._display.say,
         ) as downloads:
-            self._downloads = downloads
-            if self.stop.is_requested:
-                downloads.stop()
+            self.stop.on_request(downloads.stop)
             heartbeat = asyncio.create_task(self._display.beat())
             try:
                 if self._pictures is not None:
@@ -117,7 +113,7 @@ class _Requests:
                 heartbeat.cancel()
 
     async def _fetch(self, downloads: Downloads) -> None:
-        self._pipeline = pipeline = DownloadPipeline(
+        pipeline = DownloadPipeline(
             self._crawl,
             downloads=downloads,
             thread=self._thread,
@@ -158,7 +154,3 @@ class _Requests:
     def _interrupt(self, number: signal.Signals) -> None:
         self._display.say("interrupted: finishing what is in flight; Ctrl-C again stops at once")
         self.stop.request(interrupt_of(number))
-        if self._downloads is not None:
-            self._downloads.stop()
-        if self._pipeline is not None:
-            self._pipeline.wake()
