@@ -41,7 +41,8 @@ def test_examples_are_valid(name: str) -> None:
     assert examples()[name]
     for program, command, *arguments in examples()[name]:
         assert (program, command) == ("alti2v", name)
-        cli.commands[name].make_context(name, arguments)
+        # With the group's settings, because a command remembers the help option of its first context.
+        cli.commands[name].make_context(name, arguments, **cli.context_settings)
 
 
 def test_cheap_examples_run(
