@@ -1,13 +1,14 @@
-"""Processor time of crawl, build-shards and tag beside that of another checkout of the program.
+"""Processor time of crawl, build-shards, train and tag beside that of another checkout of the program.
 
 Each command runs in turns with the code of both checkouts, on the same pictures (JPEG with grain, 1.23
 megapixels, 390 kB), with a quarter of them and with all. The difference is the time per picture, the rest is
 that of starting. Processor time of all processes of a command counts, and the lowest of the rounds, so that
 other programs matter little; the rounds are listed, too, to show how much. `tag` runs with two models of 448
-px that compute next to nothing: a WD folder, and one in the form of our own ONNX exports. Run:
+px that compute next to nothing: a WD folder, and one in the form of our own ONNX exports. `train` runs one
+epoch of the recipe `seed` with all layers and some augmentation, at 64 px, on a dataset of each checkout. Run:
 
     git worktree add OTHER COMMIT
-    python benchmarks/other_commit.py OTHER [--pictures 400] [--rounds 3] [--only crawl build tag-wd tag-own]
+    python benchmarks/other_commit.py OTHER [--pictures 400] [--rounds 3] [--only crawl build ...]
 """
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ from benchmarks.support.illustrations import drawn_pictures
 from benchmarks.support.loopback_board import running
 
 _HERE = Path(__file__).resolve().parent.parent
-_COMMANDS = ("crawl", "build", "tag-wd", "tag-own")
+_COMMANDS = ("crawl", "build", "train-float32", "train-bfloat16", "tag-wd", "tag-own")
 _SIDE_PX = 448
+_SMALL = ("--workers", 1, "--test", 8, "--validation", 8)  # options of a build
+_TRAINING = ("--recipe", "seed", "--weights", "none", "--train-from", "block1_conv1", "--epochs", 1)
+_AUGMENTATION = "flip,rotation=10,shift=0.05,crop=0.13,kernels"
 _FILES = 8  # that a crawl fetches for each picture: an 8th of the time of a picture's build
 
 
@@ -67,7 +71,9 @@ def _compared(
     for _ in range(rounds):
         for count in counts:
             for name, checkout in checkouts.items():
-                spent_s.setdefault((name, count), []).append(_measured(command, checkout, root / name, count))
+                seconds = _measured(command, checkout, root / name, count)
+                spent_s.setdefault((name, count), []).append(seconds)
+                print(f"{command}, {count} pictures, {name}: {seconds:.2f} s", file=sys.stderr)
     few, many = counts
     figures: dict[str, object] = {}
     for name in checkouts:
@@ -92,12 +98,18 @@ def _measured(command: str, checkout: Path, folder: Path, count: int) -> float:
     env.pop("PYTHONDONTWRITEBYTECODE", None)
     if command == "crawl":
         return _crawl_s(env, folder / "crawled", root / f"pictures-{count}", _FILES * count)
-    if command == "build":
+    if command == "build" or command.startswith("train"):
         if not store.exists():
             _crawl_s(env, store, root / f"pictures-{count}", count)
-        shutil.rmtree(dataset, ignore_errors=True)
-        small = ("--workers", 1, "--test", 8, "--validation", 8)
-        return _spent_s(env, "build-shards", store, dataset, *small)
+        if command == "build":
+            shutil.rmtree(dataset, ignore_errors=True)
+            return _spent_s(env, "build-shards", store, dataset, *_SMALL)
+        tiny, run = folder / f"tiny-{count}", folder / "run"
+        if not tiny.exists():
+            _spent_s(env, "build-shards", store, tiny, *_SMALL, "--size", 64, "--top-tags", 500)
+        shutil.rmtree(run, ignore_errors=True)
+        fixed = (*_TRAINING, "--augmentation", _AUGMENTATION, "--precision", command.partition("-")[2])
+        return _spent_s(env, "train", tiny, run, *fixed)
     return _spent_s(env, "tag", root / command, root / f"pictures-{count}", "--format", "json")
 
 
