@@ -109,9 +109,10 @@ def search(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa
     """Find the pictures nearest to a picture or to tags.
 
     VECTORS.parquet is a file written by `alti2v embed`. Prints the similarity, the path and the first tags of
-    each picture. Similarity is the cosine of two vectors (-1 to 1), or the share of equal bits of two binary
-    codes (0 to 1); it is 1 for equal vectors. A query by tags uses the mean vector of the pictures for which
-    the model predicted all of them.
+    each picture; for pictures of a DATASET, in place of the path, the id, and the file name if it was imported.
+    Similarity is the cosine of two vectors (-1 to 1), or the share of equal bits of two binary codes (0 to 1);
+    it is 1 for equal vectors. A query by tags uses the mean vector of the pictures for which the model
+    predicted all of them.
     """
     from alti2v.vectors.search import search as search_pictures
 
@@ -124,7 +125,12 @@ def search(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa
         from alti2v.report.neighbours import write_contact_sheet
 
         write_contact_sheet(report, html)
-    found = {f"{one.similarity:.4f}  {one.key}": ", ".join(one.tags[:_SHOWN_TAGS]) for one in report.neighbours}
+    # With the key, which is unique: pictures of several folders can have one name.
+    names = {key: f"{name} ({key})" for key, name in report.file_names.items()}
+    found = {
+        f"{one.similarity:.4f}  {names.get(one.key, one.key)}": ", ".join(one.tags[:_SHOWN_TAGS])
+        for one in report.neighbours
+    }
     tell(f"similarity ({report.similarity}; 1 for equal vectors), picture, tags:")
     print_result(report, as_json=as_json, table=found)
 

@@ -6,7 +6,7 @@ Two passes: the first counts, and picks pictures to show; the second finds the m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from alti2v.arrays import Float64Array, Int64Array
 from alti2v.dataset.explore.counts import ASPECTS, COLUMNS, TAG_COLUMNS, Counts
 from alti2v.dataset.explore.duplicate_groups import batches, duplicate_groups
+from alti2v.dataset.explore.file_names import file_names
 from alti2v.dataset.explore.samples import PictureAt, SampleOfRows, Sheet
 from alti2v.dataset.manifest import Manifest, check_labels, read_manifest, read_vocabulary
 from alti2v.errors import UsageError
@@ -105,6 +106,7 @@ class DatasetStats:
         group_sizes: Number of groups by number of pictures.
         groups: Some near-duplicate groups, each complete.
         sheets: A sample of all pictures, then one for each requested tag.
+        file_names: File names of imported pictures in the groups and sheets, by id.
     """
 
     dataset: Address
@@ -136,6 +138,7 @@ class DatasetStats:
     group_sizes: Mapping[int, int]
     groups: tuple[tuple[PictureAt, ...], ...]
     sheets: tuple[Sheet, ...]
+    file_names: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -179,7 +182,10 @@ def _counted(
     sizes, groups = duplicate_groups(
         tables, manifest, distinct(counts.followed_groups), at_most=config.groups, seed=config.seed
     )
-    return _result(config, manifest, vocabulary, counts, picks, sizes, groups)
+    found = _result(config, manifest, vocabulary, counts, picks, sizes, groups)
+    shown = [one for some in (*(sheet.pictures for sheet in found.sheets), *groups) for one in some]
+    shards = map(parse_shard_name, sorted({one.shard for one in shown}))
+    return replace(found, file_names=file_names(tables, shards, (one.id for one in shown)))
 
 
 def _buckets(counts: Int64Array) -> Mapping[str, int]:

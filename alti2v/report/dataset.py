@@ -11,7 +11,6 @@ from pathlib import Path
 from PIL import Image
 
 from alti2v.dataset.explore.counts import ASPECT_EDGES, SIZE_EDGES
-from alti2v.dataset.explore.file_names import file_names, made_ids
 from alti2v.dataset.explore.samples import PictureAt
 from alti2v.dataset.stats import DatasetStats, Pair
 from alti2v.errors import DamagedError
@@ -21,7 +20,7 @@ from alti2v.records import Category, outcome_label
 from alti2v.report.charts import Axis, Chart, Series, decades, line_chart, nice_axis, steps
 from alti2v.report.rendering import render
 from alti2v.storage.layout import FIRST_DERIVED_ID, parse_shard_name
-from alti2v.storage.location import Address, local_copies, open_location, read_spans
+from alti2v.storage.location import Address, open_location, read_spans
 from alti2v.storage.publish import publish_bytes
 
 _SHOWN_PX = 256  # largest side of a picture on the page; shown at 128 CSS px, so sharp on high-density screens
@@ -41,20 +40,16 @@ def write_stats_page(stats: DatasetStats, file: Path, *, generated_at: datetime)
     """
     shown = [picture for sheet in stats.sheets for picture in sheet.pictures]
     shown += [picture for group in stats.groups for picture in group[:_GROUP]]
-    jpegs, names = read_pictures(stats.dataset, shown), read_file_names(stats.dataset, shown)
-    page = stats_page(stats, jpegs, names, generated_at=generated_at)
+    page = stats_page(stats, read_pictures(stats.dataset, shown), generated_at=generated_at)
     publish_bytes(file, page.encode())
 
 
-def stats_page(
-    stats: DatasetStats, jpegs: Mapping[int, bytes], file_names: Mapping[int, str], *, generated_at: datetime
-) -> str:
+def stats_page(stats: DatasetStats, jpegs: Mapping[int, bytes], *, generated_at: datetime) -> str:
     """Render the page.
 
     Args:
         stats: Statistics to show.
         jpegs: Id -> picture to show.
-        file_names: Id -> file name, for imported pictures.
         generated_at: Time shown on the page, with a time zone.
     """
     total = sum(stats.pictures.values())
@@ -63,7 +58,7 @@ def stats_page(
         "dataset.html",
         stats=stats,
         jpegs=jpegs,
-        file_names=file_names,
+        file_names=stats.file_names,
         total=total,
         summary=summary(stats),
         headlines=_headlines(stats),
@@ -120,8 +115,8 @@ def stats_table(stats: DatasetStats) -> Mapping[str, str]:
         **{f"  {outcome_label(name)}": f"{count:,}" for name, count in stats.outcomes.items()},
     }
     for sheet in stats.sheets[1:]:
-        ids = ", ".join(str(picture.id) for picture in sheet.pictures[:10])
-        rows[f"tag {sheet.tag}"] = f"{counted(sheet.total, 'picture')}, among them {ids}"
+        names = ", ".join(stats.file_names.get(one.id, str(one.id)) for one in sheet.pictures[:10])
+        rows[f"tag {sheet.tag}"] = f"{counted(sheet.total, 'picture')}, among them {names}"
     return {name: value for name, value in rows.items() if value}
 
 
@@ -144,19 +139,6 @@ def read_pictures(dataset: Address, pictures: Sequence[PictureAt]) -> dict[int, 
                 f"run `alti2v verify {dataset}`"
             ) from exc
     return found
-
-
-def read_file_names(dataset: Address, pictures: Sequence[PictureAt]) -> dict[int, str]:
-    """Read the file names of imported pictures, by id; those with a board's number are left out.
-
-    Raises:
-        DamagedError: A metadata table is missing or damaged.
-        StorageError: The URL cannot be read.
-    """
-    made = set(made_ids(picture.id for picture in pictures))
-    shards = [parse_shard_name(shard) for shard in sorted({one.shard for one in pictures if one.id in made})]
-    with local_copies(open_location(dataset), [shard.metadata for shard in shards]) as tables:
-        return file_names(tables, shards, made)
 
 
 def _small_jpeg(content: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +22,10 @@ _SHOWN_TAGS = 8
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A similar picture; `jpeg` is None if the picture can no longer be read."""
+    """A similar picture, with its file name or key; `jpeg` is None if it can no longer be read."""
 
     neighbour: Neighbour
+    name: str
     jpeg: bytes | None
 
 
@@ -43,14 +44,20 @@ def render_contact_sheet(report: SearchReport) -> str:
     return render(
         "neighbours.html",
         report=report,
-        cards=cards_of(report.neighbours, report.dataset),
+        cards=cards_of(report.neighbours, report.dataset, report.file_names),
         query=thumbnail(query) if isinstance(query, bytes) else None,
         shown_tags=_SHOWN_TAGS,
     )
 
 
-def cards_of(neighbours: Sequence[Neighbour], dataset: str) -> list[Card]:
-    """Read the pictures of neighbours from a dataset, or from files if `dataset` is ""."""
+def cards_of(neighbours: Sequence[Neighbour], dataset: str, names: Mapping[str, str]) -> list[Card]:
+    """Read the pictures of neighbours from a dataset, or from files if `dataset` is "".
+
+    Args:
+        neighbours: Pictures to show.
+        dataset: Absolute path of the dataset (`sources.path_key`).
+        names: File names by key, of those whose key does not end in one.
+    """
     keys = [neighbour.key for neighbour in neighbours]
     if dataset:
         folder = path_of_key(dataset)
@@ -58,7 +65,14 @@ def cards_of(neighbours: Sequence[Neighbour], dataset: str) -> list[Card]:
     else:
         contents = ((key, read_picture_file(path_of_key(key))) for key in keys)
         stored = {key: content for key, content in contents if isinstance(content, bytes)}
-    return [Card(one, thumbnail(stored[one.key]) if one.key in stored else None) for one in neighbours]
+    return [
+        Card(
+            neighbour=one,
+            name=names.get(one.key) or one.key.rpartition("/")[2],
+            jpeg=thumbnail(stored[one.key]) if one.key in stored else None,
+        )
+        for one in neighbours
+    ]
 
 
 def thumbnail(content: bytes, *, side: int = _SIDE_PX) -> bytes | None:

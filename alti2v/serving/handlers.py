@@ -24,6 +24,7 @@ from alti2v.serving.view import (
     select_tags,
 )
 from alti2v.vectors.index import Index, neighbours
+from alti2v.vectors.sources import picture_names
 from alti2v.vectors.vector_file import as_vectors
 
 _MOST_TAGS = 40  # of a category on the page
@@ -123,7 +124,9 @@ class Handlers:
             return ""
         query = as_vectors(picture.features[None], self.index.origin.form)[0]
         nearest = neighbours(self.index, query, self.count)
-        return render("serve_neighbours.html", cards=cards_of(nearest, self.index.origin.dataset))
+        dataset = self.index.origin.dataset
+        names = picture_names(dataset, (one.key for one in nearest))
+        return render("serve_neighbours.html", cards=cards_of(nearest, dataset, names))
 
     def _read(self, path: str) -> bytes:
         """Read an uploaded file, or just enough of it to see that it is too large."""

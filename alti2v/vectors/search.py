@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from alti2v.records import Category, ProgressHook, ignore_progress
 from alti2v.vectors.config import Form, SearchConfig
 from alti2v.vectors.index import Index, Neighbour, neighbours
 from alti2v.vectors.index_build import open_or_build
-from alti2v.vectors.sources import path_key
+from alti2v.vectors.sources import path_key, picture_names
 from alti2v.vectors.vector_file import Vectors, as_vectors, read_origin, read_rows, read_tags
 
 
@@ -34,6 +35,7 @@ class SearchReport:
         pictures: Number of pictures in the index.
         recall: Share of the true neighbours that the index finds, measured when it was built.
         dataset: Dataset of the pictures; "" for files.
+        file_names: File names of the neighbours that were imported into the dataset, by key.
         seconds: Wall-clock time, including opening or building the index.
     """
 
@@ -44,6 +46,7 @@ class SearchReport:
     pictures: int
     recall: float
     dataset: str
+    file_names: Mapping[str, str]
     seconds: float
 
 
@@ -72,14 +75,16 @@ def search(config: SearchConfig, *, progress: ProgressHook = ignore_progress) ->
         query, carriers = centre_of_tags(config.vectors, names)
         shown = ", ".join(names)
     index: Index = open_or_build(config.vectors, config.index_dir, progress=progress)
+    nearest = neighbours(index, query, config.count)
     return SearchReport(
         query=shown,
         carriers=carriers,
-        neighbours=neighbours(index, query, config.count),
+        neighbours=nearest,
         similarity=origin.form.similarity,
         pictures=index.rows,
         recall=index.recall,
         dataset=origin.dataset,
+        file_names=picture_names(origin.dataset, (one.key for one in nearest)),
         seconds=round(time.monotonic() - begun_s, 3),
     )
 
@@ -132,12 +137,13 @@ def _known_tags(vectors: Path, model: str, wanted: str) -> tuple[str, ...]:
     for names in read_tags(vectors):
         for entry in names.value_counts().to_pylist():
             counts[entry["values"]] += entry["counts"]
-    rare = [name for name in _tags_of_model(model) if name not in counts]
+    known = _tags_of_model(model)
+    rare = [name for name in known if name not in counts]
     vocabulary = make_vocabulary(
         (name, Category.UNKNOWN.value) for name in (*(name for name, _ in counts.most_common()), *rare)
     )
-    # Not "the model knows no tag": the model may be gone, and know one that none of these pictures has.
-    owner = f"the pictures of {vectors} are not predicted to have the"
+    # A model that is gone may know a tag that none of these pictures has.
+    owner = f"{model} knows no" if known else f"the pictures of {vectors} are not predicted to have the"
     found = tuple(vocabulary.names[output] for output in find_tags(vocabulary, [wanted], denial=owner))
     for name in found:
         if name not in counts:

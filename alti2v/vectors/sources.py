@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
+from alti2v.dataset.explore.file_names import file_names
 from alti2v.dataset.manifest import Shard, read_manifest, read_metadata
-from alti2v.errors import UsageError
+from alti2v.errors import Alti2vError, UsageError
 from alti2v.model.tagging.inputs import count_pictures, find_pictures
 from alti2v.model.tagging.preprocess import Source, Square
 from alti2v.records import Span
@@ -91,6 +92,21 @@ def dataset_pictures(dataset: Path, keys: Iterable[str]) -> dict[str, bytes]:
         if len(found) == len(wanted):
             break
     return found
+
+
+def picture_names(dataset: str, keys: Iterable[str]) -> dict[str, str]:
+    """Return the file names of imported pictures of a dataset by key; those with a board's number are left out.
+
+    Empty if the pictures are files (`dataset` is ""), or the dataset is no longer there or unreadable.
+    """
+    if not dataset:
+        return {}
+    folder, by_id = path_of_key(dataset), {int(key): key for key in keys}
+    try:
+        shards = (shard.name for shard in read_manifest(folder).shards)
+        return {by_id[post_id]: name for post_id, name in file_names(folder, shards, by_id).items()}
+    except (Alti2vError, OSError):
+        return {}
 
 
 def _in_shard(dataset: Path, shard: Shard) -> Iterator[tuple[str, Square]]:

@@ -22,7 +22,6 @@ from alti2v.output import print_result
 from alti2v.report.charts import decades, steps
 from alti2v.report.dataset import (
     median,
-    read_file_names,
     read_pictures,
     short,
     stats_page,
@@ -62,7 +61,7 @@ def stats(tmp_path_factory: pytest.TempPathFactory) -> DatasetStats:
 
 @pytest.fixture(scope="module")
 def page(stats: DatasetStats) -> str:
-    return stats_page(stats, read_pictures(stats.dataset, shown(stats)), {}, generated_at=WHEN)
+    return stats_page(stats, read_pictures(stats.dataset, shown(stats)), generated_at=WHEN)
 
 
 def shown(stats: DatasetStats) -> list[PictureAt]:
@@ -146,7 +145,7 @@ def test_a_single_year_is_words(stats: DatasetStats) -> None:
     """A chart of one bar would say nothing; two years are a chart again."""
     jpegs = read_pictures(stats.dataset, shown(stats))
     one, two = (dataclasses.replace(stats, years=years) for years in ({2010: 30}, {2010: 29, 2012: 1}))
-    pages = [stats_page(each, jpegs, {}, generated_at=WHEN) for each in (one, two)]
+    pages = [stats_page(each, jpegs, generated_at=WHEN) for each in (one, two)]
 
     assert ["all of 2010" in page for page in pages] == [True, False]
     assert ["Year of posting" in page for page in pages] == [False, True]
@@ -156,7 +155,7 @@ def test_a_single_year_is_words(stats: DatasetStats) -> None:
 def test_kept_originals_have_no_size_in_common(stats: DatasetStats) -> None:
     """Where pictures are as they came, neither page nor table names a size that they do not have."""
     kept = dataclasses.replace(stats, image=dataclasses.replace(stats.image, format="original"))
-    page = stats_page(kept, read_pictures(stats.dataset, shown(stats)), {}, generated_at=WHEN)
+    page = stats_page(kept, read_pictures(stats.dataset, shown(stats)), generated_at=WHEN)
     size = str(stats.image.size)
 
     assert f"{size} px" not in page
@@ -172,7 +171,7 @@ def test_chance_is_neither_often_nor_seldom(stats: DatasetStats) -> None:
         for name, lift in (("more", 1.5), ("chance", 1.0), ("less", 0.5))
     )
     changed = dataclasses.replace(stats, pairs=pairs)
-    page = stats_page(changed, read_pictures(stats.dataset, shown(stats)), {}, generated_at=WHEN)
+    page = stats_page(changed, read_pictures(stats.dataset, shown(stats)), generated_at=WHEN)
 
     assert [page.count(f'title="{name} + x"') for name in ("more", "chance", "less")] == [1, 0, 1]
 
@@ -217,15 +216,21 @@ def test_imported_pictures_are_called_by_their_file_names(tmp_path: Path) -> Non
     rows = read_table(table, METADATA)
     urls = pa.array(["https://board.example/5.jpg?x=1", "mine/caf%C3%A9%20%3C1%3E.png"])
     write_arrow_table(table, METADATA, rows.set_column(rows.column_names.index("url"), "url", urls))
-    stats = dataset_stats(StatsConfig(dataset=dataset))
+    stats = dataset_stats(StatsConfig(dataset=dataset, tags=(PLAIN[0],)))
     write_stats_page(stats, tmp_path / "page.html", generated_at=WHEN)
     page = (tmp_path / "page.html").read_text()
 
     names = (parse_shard_name(at.shard) for at in (*shown(stats), *shown(stats)))
 
-    assert read_file_names(dataset, shown(stats)) == {made: "café <1>.png"}
+    assert stats.file_names == {made: "café <1>.png"}
+    assert set(stats_table(stats)[f"tag {PLAIN[0]}"].partition("among them ")[2].split(", ")) == {
+        "5",
+        "café <1>.png",
+    }
     assert file_names(dataset, names, [5, made]) == {made: "café <1>.png"}
-    assert len(list(names)) == 3  # no table is read after the last picture is found, which may be a download
+    assert (
+        len(list(names)) == 2 * len(shown(stats)) - 1
+    )  # no table is read after the last picture is found, which may be a download
     assert file_names(tmp_path, [parse_shard_name(shown(stats)[0].shard)], [5]) == {}
     assert "<figcaption>5</figcaption>" in page
     assert "<figcaption>café &lt;1&gt;.png</figcaption>" in page

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from alti2v.cli import main
 from alti2v.errors import DamagedError, DataError, UsageError
-from alti2v.storage.layout import INDEX_VECTORS_FILE
+from alti2v.storage.columns import METADATA
+from alti2v.storage.layout import FIRST_DERIVED_ID, INDEX_VECTORS_FILE
+from alti2v.storage.table import read_table, write_arrow_table
 from alti2v.vectors import index_build
 from alti2v.vectors.config import EmbedConfig, Form, SearchConfig
 from alti2v.vectors.embedding import embed
@@ -21,7 +25,8 @@ from alti2v.vectors.index import nearest, open_index
 from alti2v.vectors.index_build import build_index, open_or_build
 from alti2v.vectors.search import centre_of_tags, search
 from alti2v.vectors.vector_file import Origin, Rows, write_rows
-from tests.model.helpers.tiny_dataset import write_squares
+from tests.model.helpers.tiny_dataset import Drawn, square, write_dataset, write_squares
+from tests.model.helpers.tiny_wd import write_picture
 
 pytest.importorskip("faiss", reason="faiss is not installed: pip install 'alti2v[search]'")
 
@@ -147,6 +152,10 @@ def test_what_cannot_be_looked_for(model: Path, art: Path, tmp_path: Path) -> No
     embed(EmbedConfig(model=model, inputs=(str(art / "red0.png"),), out=of_model), show=lambda _: None)
     with pytest.raises(DataError, match=r"no picture of .* is predicted to have the tag 'blue_sky'"):
         search(SearchConfig(vectors=of_model, tags="blue sky"))
+    with pytest.raises(
+        UsageError, match=rf"{re.escape(str(model))} knows no tag 'blue_skies': did you mean blue_sky"
+    ):
+        search(SearchConfig(vectors=of_model, tags="blue_skies"))
     with pytest.raises(DataError, match="fewer tags"):
         search(SearchConfig(vectors=file, tags="cloud_3, cloud_4"))
     with pytest.raises(UsageError, match="not with"):
@@ -173,6 +182,41 @@ def test_the_command_prints_and_draws(model: Path, tmp_path: Path, capsys: pytes
     assert printed.err.splitlines()[-1] == "similarity (cosine, -1 to 1; 1 for equal vectors), picture, tags:"
     assert "cosine, -1 to 1" in sheet.read_text()
     assert sheet.read_text().count('<img src="data:image/jpeg;base64,') == 3
+
+
+def test_imported_pictures_are_found_by_their_file_names(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Terminal and sheet show the name of an imported picture; a board's number stays."""
+    made = FIRST_DERIVED_ID + 7
+    jpegs = [square(number, size=32).jpeg for number in (0, 1)]
+    drawn = [Drawn(id=one, jpeg=jpeg, tags=()) for one, jpeg in zip((5, made), jpegs, strict=True)]
+    dataset = write_dataset(tmp_path / "dataset", {"train": drawn}, size=32)
+    (table,) = (dataset / "metadata").iterdir()
+    rows = read_table(table, METADATA)
+    urls = pa.array(["https://board.example/5.jpg", "mine/my%20caf%C3%A9.png"])
+    write_arrow_table(table, METADATA, rows.set_column(rows.column_names.index("url"), "url", urls))
+    out, sheet = tmp_path / "v.parquet", tmp_path / "sheet.html"
+    embed(EmbedConfig(model=model, inputs=(str(dataset),), out=out), show=lambda _: None)
+    write_picture(tmp_path / "red.png", "red")
+    with pytest.raises(SystemExit):
+        main(
+            [
+                "search",
+                str(out),
+                "--picture",
+                str(tmp_path / "red.png"),
+                "--model",
+                str(model),
+                "--html",
+                str(sheet),
+            ]
+        )
+    printed = capsys.readouterr().out
+
+    assert f"my café.png ({made})" in printed
+    assert "000000000005" in printed
+    assert f'<div title="{made}">my café.png</div>' in sheet.read_text()
 
 
 def test_pictures_of_relative_paths_are_found_from_elsewhere(
