@@ -77,8 +77,11 @@ class Danbooru:
     base: str
     max_terms: int = MAX_TERMS
     dialect: ClassVar[Dialect] = Dialect.DANBOORU
+    api_path: ClassVar[str] = "posts.json"
     page_limit: ClassVar[int] = 200
     takes_lower_bound: ClassVar[bool] = True
+    takes_lists_of_ids: ClassVar[bool] = True
+    tag_board: ClassVar[None] = None
     may_tell_tag_types: ClassVar[bool] = False  # they come in any case
 
     def terms(self, tags: str, conditions: Conditions) -> Terms:

@@ -32,6 +32,7 @@ from alti2v.crawl.boards.protocol import (
     Page,
     PostQuery,
     Refusal,
+    TagBoard,
     Terms,
     Unreadable,
     Wall,
@@ -81,11 +82,18 @@ class Gelbooru:
     base: str
     pages: str = ""
     dialect: ClassVar[Dialect] = Dialect.GELBOORU
+    api_path: ClassVar[str] = "index.php?page=dapi"
     page_limit: ClassVar[int] = 1000  # larger limits are cut to this; some boards cut to 100
     batch: ClassVar[int] = 1  # whether batches work is unknown
     counts_are_the_boards: ClassVar[bool] = True
     may_tell_tag_types: ClassVar[bool] = True
     takes_lower_bound: ClassVar[bool] = False  # safebooru.org ignores id:>=N and answers with the newest page
+    takes_lists_of_ids: ClassVar[bool] = False  # they are ignored
+
+    @property
+    def tag_board(self) -> TagBoard:
+        """This board: its posts have no categories, but it has an API for them."""
+        return self
 
     def terms(self, tags: str, conditions: Conditions) -> Terms:
         """Return the search terms, any number, without the lowest id, at which the listing ends."""

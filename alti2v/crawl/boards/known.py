@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.gelbooru import Gelbooru
-from alti2v.crawl.boards.protocol import Dialect
+from alti2v.crawl.boards.protocol import Board, Dialect
 from alti2v.errors import UsageError
 
 
@@ -102,12 +102,14 @@ def pasted_tags(board: str) -> str:
     return "" if words == ["all"] else " ".join(words)
 
 
-def board_of(base: str, dialect: Dialect) -> Gelbooru | Danbooru:
+def board_of(base: str, dialect: Dialect) -> Board:
     """Return the board at an address."""
-    if dialect is Dialect.DANBOORU:
-        return Danbooru(base)
-    site = next((known.site for known in KNOWN_BOARDS.values() if known.base == base), "")
-    return Gelbooru(base, pages=f"https://{site}" if site else "")
+    match dialect:
+        case Dialect.DANBOORU:
+            return Danbooru(base)
+        case Dialect.GELBOORU:
+            site = next((known.site for known in KNOWN_BOARDS.values() if known.base == base), "")
+            return Gelbooru(base, pages=f"https://{site}" if site else "")
 
 
 def key_names(base: str) -> tuple[str, ...]:

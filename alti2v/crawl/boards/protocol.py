@@ -171,6 +171,11 @@ class Board(Protocol):
         ...
 
     @property
+    def api_path(self) -> str:
+        """Path and query of the API below `base`, as far as robots.txt can name it."""
+        ...
+
+    @property
     def page_limit(self) -> int:
         """Maximum number of posts in one answer."""
         ...
@@ -183,6 +188,16 @@ class Board(Protocol):
     @property
     def takes_lower_bound(self) -> bool:
         """True if a search can have a lowest id."""
+        ...
+
+    @property
+    def takes_lists_of_ids(self) -> bool:
+        """True if a search can name posts, as `id:1,2,3`."""
+        ...
+
+    @property
+    def tag_board(self) -> TagBoard | None:
+        """The board's API for the categories of tags; None if its posts come with the categories."""
         ...
 
     def terms(self, tags: str, conditions: Conditions) -> Terms:

@@ -84,7 +84,7 @@ def _is_temporary(answer: Refusal | Unreadable | FailedTry) -> bool:
 async def _one_post(board: Board, requests: ApiRequests) -> Page | Refusal | Unreadable | FailedTry:
     def read(body: bytes, /, *, status: int) -> Page | Refusal | Unreadable:
         answer = board.read_posts(body, status=status)
-        if isinstance(answer, Page) and (body.strip() or board.dialect is Dialect.DANBOORU):
+        if isinstance(answer, Page) and body.strip():
             return answer
         if isinstance(answer, Refusal | Wall) and status not in _UNKNOWN_ADDRESS:
             return answer if isinstance(answer, Refusal) else Refusal(answer.message)

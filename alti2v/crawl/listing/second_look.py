@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.protocol import Page, PostQuery
 from alti2v.crawl.listing.api import Api, ListingQuery
 from alti2v.crawl.store.ledger.outcomes import PostCounts
@@ -23,9 +22,9 @@ _MOST = 1_000
 async def look_again(api: Api, query: ListingQuery, *, on_page: Callable[[PostCounts], None]) -> None:
     """Request the new hidden posts again; those that have a file now become pending.
 
-    Only on Danbooru boards: Gelbooru boards ignore lists of ids. What fails is tried by the next run.
+    Only on boards whose searches take lists of ids. What fails is tried by the next run.
     """
-    if not isinstance(api.board, Danbooru):
+    if not api.board.takes_lists_of_ids:
         return
     hidden = await api.thread.run(_hidden, api, query.now)
     for first in range(0, len(hidden), _AT_ONCE):

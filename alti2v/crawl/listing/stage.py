@@ -6,9 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.danbooru_tags import TagSite
-from alti2v.crawl.boards.gelbooru import Gelbooru
 from alti2v.crawl.boards.known import base_url
 from alti2v.crawl.boards.protocol import Refusal, TagBoard, Unreadable
 from alti2v.crawl.config import CrawlConfig, write_plan
@@ -34,7 +32,7 @@ async def report_api_rules(api: Api) -> None:
     Danbooru's does (`Disallow: /*.json`), although its help describes the same addresses to programs; and a
     robots.txt that keeps crawlers from the pages of Gelbooru keeps them from index.php.
     """
-    path = "posts.json" if isinstance(api.board, Danbooru) else "index.php?page=dapi"
+    path = api.board.api_path
     if await api.requests.client.may_crawl(f"{api.board.base}/{path}") is False:
         api.say(
             f"the robots.txt of {api.board.base} disallows {path} to crawlers: this is a documented API, "
@@ -105,11 +103,12 @@ async def read_tags(api: Api, config: CrawlConfig, *, on_progress: ProgressHook)
 
     site = TagSite(base_url(config.donmai_url))
     missing = []
-    if config.tag_categories and isinstance(api.board, Gelbooru):
+    board = api.board.tag_board
+    if config.tag_categories and board is not None:
         sources: dict[str, tuple[TagBoard, ...]] = {
-            "board": (api.board,),
+            "board": (board,),
             "donmai": (site,),
-            "both": (site, api.board),
+            "both": (site, board),
         }
         missing += [
             await read_tag_categories(api, source, min_count=config.tag_min_count, on_progress=on_tags)

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from alti2v.crawl.boards.columns import absolute_urls, instants, integers, md5s, post_ids, sides
 from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.gelbooru import Gelbooru
-from alti2v.crawl.boards.protocol import Page, PostQuery, Refusal, Skip, Unreadable, Wall, skip_reason
+from alti2v.crawl.boards.known import board_of
+from alti2v.crawl.boards.protocol import Dialect, Page, PostQuery, Refusal, Skip, Unreadable, Wall, skip_reason
 from alti2v.crawl.boards.response import classify
 from alti2v.crawl.boards.values import (
     absolute_url,
@@ -488,3 +489,16 @@ def test_plain_addresses_are_what_joining_makes_of_them(text: str) -> None:
         expected = None
 
     assert absolute_url("http://board", text) == expected
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+def test_every_dialect_has_a_board_of_its_own(dialect: Dialect) -> None:
+    """No dialect passes for another, and robots.txt is asked about the addresses that are requested."""
+    board = board_of("https://b.example", dialect)
+
+    assert board.dialect is dialect
+    for url in (
+        board.posts_url(PostQuery(tags="", limit=1)),
+        board.posts_url(PostQuery(tags="a", below=7, limit=1)),
+    ):
+        assert url.startswith(f"https://b.example/{board.api_path}")
