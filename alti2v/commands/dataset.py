@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from alti2v.errors import DamagedError, UsageError
 from alti2v.numerals import counted, duration, size
 from alti2v.output import print_result
 from alti2v.records import Finding, ProgressHook, Verification, outcome_label
-from alti2v.storage.directory import DirectoryKind, described_kind, kind_of
+from alti2v.storage.directory import DirectoryKind, described_kind, kind_of, repair_advice
 from alti2v.storage.remote import is_url
 from alti2v.terminal.display import progress_display
 
@@ -244,17 +245,19 @@ def verify(
             verification = verify_store(Path(store), url=url, repair=is_repair, progress=progress)
             if is_repair and verification.findings:
                 to_fetch = _to_fetch(Path(store))
+    wrong = sum(not finding.repaired for finding in verification.findings)
+    repaired = len(verification.findings) - wrong
     print_result(
         verification,
         as_json=as_json,
         table={
             **{f"{item} checked": f"{count:,}" for item, count in verification.checked.items()},
             **_found(verification.findings),
-            "faults": f"{len(verification.findings):,}",
+            "repaired": f"{repaired:,}" if repaired else None,
+            "faults": f"{wrong:,}",
             "to be fetched": to_fetch,
         },
     )
-    wrong = sum(not finding.repaired for finding in verification.findings)
     if wrong:
         raise DamagedError(f"{directory} has {counted(wrong, 'fault')}: {_advice(directory, repair, work)}")
 
@@ -269,7 +272,9 @@ def _verify_dataset(
     if not repair or all(finding.repaired for finding in found.findings):
         return found
     repair_damaged(Path(dataset), Path(repair), found, progress=progress)
-    return verify_dataset(dataset, repair=True, deep=deep, progress=progress)
+    left = verify_dataset(dataset, repair=True, deep=deep, progress=progress)
+    gone = (finding for finding in found.findings if finding not in left.findings)
+    return replace(left, findings=(*(replace(finding, repaired=True) for finding in gone), *left.findings))
 
 
 def _to_fetch(store: Path) -> str | None:
@@ -306,9 +311,11 @@ def _advice(directory: Path | str, repair: str | None, work: Path | None) -> str
     if isinstance(directory, str):
         return "see above"
     is_dataset = kind_of(directory) is DirectoryKind.DATASET
-    if repair or (repair is not None and not is_dataset):  # all that can be tried
+    if repair:
+        return "restore the files that have no other advice above from a copy, or build with --new-plan"
+    if repair is not None and not is_dataset:  # all that can be tried
         return "see above"
-    return f"run `alti2v verify {directory} {'--repair STORE' if is_dataset else '--repair'}`"
+    return repair_advice(directory)
 
 
 def _found(findings: Sequence[Finding]) -> Mapping[str, str]:

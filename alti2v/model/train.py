@@ -36,6 +36,7 @@ from alti2v.model.training.job import Job, RunSettings
 from alti2v.model.training.loop import fit
 from alti2v.model.training.settings import resolve_settings, samples_of, within_budget
 from alti2v.model.training.tensorboard import require_tensorboard
+from alti2v.model.training.validation import too_few_to_choose
 from alti2v.records import Progress, ProgressHook, Tag, ignore_progress
 from alti2v.storage.directory import (
     DirectoryKind,
@@ -146,6 +147,9 @@ def train(
         if processes.is_first:
             shards = (*manifest.split("train"), *manifest.split("validation"))
             check_contents(config.dataset, shards, remembered=config.run / CHECKED_FILE, progress=progress)
+            train_samples, validation = map(manifest.samples, ("train", "validation"))
+            if line := too_few_to_choose(tags, train=train_samples, validation=validation):
+                progress(Progress(stage="start", done=1, total=1, unit="network", milestone=line))
         training, resumed_from_step = fit(job, progress=progress, clock=clock)
     return TrainReport.from_training(config, training, resumed_from_step=resumed_from_step)
 

@@ -253,7 +253,12 @@ def unchanged(path: Path, lock_file: str) -> Iterator[None]:
 
 def missing_file(folder: Path, name: str) -> DamagedError:
     """Return the error for a file that a store or dataset should have."""
-    return DamagedError(f"{folder / name} is missing: run `alti2v verify {folder} --repair`")
+    return DamagedError(f"{folder / name} is missing: {repair_advice(folder)}")
+
+
+def repair_advice(folder: Path) -> str:
+    """Return the advice to repair a store, or a dataset, which needs the store that it was built from."""
+    return f"run `alti2v verify {folder} --repair{' STORE' * (kind_of(folder) is DirectoryKind.DATASET)}`"
 
 
 def holder(path: Path, lock_file: str) -> str | None:

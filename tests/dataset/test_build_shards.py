@@ -426,7 +426,10 @@ def test_a_killed_worker_is_replaced(store: Path, dataset: Path, tmp_path: Path)
         ({"shard_samples": 0}, "--shard-samples 0"),
         ({"workers": 0}, "--workers 0"),
         ({"quality": 101}, "--quality 101 is out of range: give 1 to 100"),
-        ({"test": 30, "validation": 2}, "leave nothing to train on: the store has 32 usable pictures"),
+        (
+            {"test": 30, "validation": 2},
+            "leave nothing to train on: the store has 32 usable pictures.* --test 6 --validation 6$",
+        ),
         ({"test": 1000}, "--test 1000 and --validation 4 leave nothing to train on: the store has 34"),
     ],
 )

@@ -199,7 +199,7 @@ def test_kill_9_leaves_the_old_edition_or_the_new(
 def test_repair_from_the_store(
     store: Path, dataset: Path, what: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`verify --repair STORE` restores every file of a damaged shard to the same bytes."""
+    """`verify --repair STORE` restores every file of a damaged shard to the same bytes, and names it."""
     before = digests(dataset)
     name = "train-00001-of-00003"
     tar, table = dataset / "data" / f"{name}.tar", dataset / "metadata" / f"{name}.parquet"
@@ -217,8 +217,9 @@ def test_repair_from_the_store(
         main(["verify", str(dataset), "--repair"])
     with pytest.raises(SystemExit) as with_store:
         main(["verify", str(dataset), "--repair", str(store)])
-    capsys.readouterr()
+    printed = capsys.readouterr().out
 
+    assert (name in printed and " (repaired)" in printed, printed[-2:]) == (True, "0\n")
     assert without_store.value.code in ((0, None) if what == "index gone" else (4,))
     assert with_store.value.code in (0, None)
     assert digests(dataset) == before
@@ -305,6 +306,7 @@ def test_everything_wrong_with_a_file_is_named(dataset: Path, capsys: pytest.Cap
     assert "has changed since it was written" in line
     assert all(f"{key}: the picture has changed" in line for key in rows["key"][:3])
     assert f"has 4 faults: run `alti2v verify {dataset} --repair STORE`" in printed.err
+    assert "build-shards" not in printed.out  # one advice, not two
 
 
 def test_the_command_says_what_it_removed(

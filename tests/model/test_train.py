@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 import pytest
 
-from alti2v.dataset.manifest import read_manifest, write_manifest
+from alti2v.dataset.manifest import read_manifest, read_vocabulary, write_manifest
 from alti2v.dataset.versions.lineage import plan_hash_without
 from alti2v.errors import (
     DamagedError,
@@ -34,6 +34,7 @@ from alti2v.model.recipes import RECIPES
 from alti2v.model.saved_model import load_model
 from alti2v.model.train import train
 from alti2v.model.training.job import RECIPE_OPTIONS
+from alti2v.model.training.validation import too_few_to_choose
 from alti2v.records import Progress
 from alti2v.storage.columns import REMOVED
 from alti2v.storage.directory import exclusive, names_in
@@ -164,8 +165,10 @@ train(config(Path({str(dataset)!r}), Path({str(run)!r})), progress=hook)
 def test_resume_after_a_real_kill(dataset: Path, tmp_path: Path, killed: Any, reference: Any) -> None:
     """kill -9 in the middle of a training loses nothing that a checkpoint held."""
     run = shutil.copytree(killed, tmp_path / "run")
+    heard: list[Progress] = []
 
-    assert train(config(dataset, run)).resumed_from_step == 4
+    assert train(config(dataset, run), progress=heard.append).resumed_from_step == 4
+    assert "resuming after step 4 of 6" in [progress.milestone for progress in heard]
     assert_equal_runs(run, reference[0])
 
 
@@ -436,6 +439,16 @@ def test_nothing_to_train_on(tmp_path: Path) -> None:
     for dataset, message in ((only_test, "no training pictures"), (no_tags, "no tags"), (small, "needs 32")):
         with pytest.raises(DataError, match=message):
             train(config(dataset, tmp_path / "run"))
+
+
+def test_a_validation_too_small_to_choose_is_noted(dataset: Path, reference: Any) -> None:
+    """The notice gives the size of the split, and how many tags have enough pictures there."""
+    lines = [progress.milestone for progress in reference[2] if "validation picture" in progress.milestone]
+    tags = read_vocabulary(dataset)
+
+    assert ["12 validation pictures" in line and "about 0 tags of 6" in line for line in lines] == [True]
+    assert too_few_to_choose(tags, train=TRAIN, validation=TRAIN) == ""
+    assert too_few_to_choose(tags, train=TRAIN, validation=0) == ""
 
 
 def test_dataset_without_validation(tmp_path: Path) -> None:

@@ -449,7 +449,7 @@ def test_more_samples_than_fit_into_a_shard_are_damage(dataset: Path, tmp_path: 
     manifest = json.loads((damaged / "manifest.json").read_text())
     manifest["shards"][0]["samples"] = 10**10
     (damaged / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(DamagedError, match=r"is too small for 10000000000 pictures: run .* --repair"):
+    with pytest.raises(DamagedError, match=r"is too small for 10000000000 pictures: run .* --repair STORE"):
         plan(config(damaged, tmp_path / "run"))
 
 

@@ -13,7 +13,7 @@ from alti2v.dataset.shard_cache import is_cache
 from alti2v.errors import DamagedError
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.checksum import file_sha256
-from alti2v.storage.directory import missing_file
+from alti2v.storage.directory import missing_file, repair_advice
 from alti2v.storage.publish import publish_json, read_json
 from alti2v.storage.tar import BLOCK
 
@@ -37,13 +37,9 @@ def check_shards(dataset: Path, shards: Sequence[Shard]) -> None:
         data = dataset / shard.name.data
         size = data.stat().st_size
         if size != shard.bytes:
-            raise DamagedError(
-                f"{data} has {size} bytes instead of {shard.bytes}: run `alti2v verify {dataset} --repair`"
-            )
+            raise DamagedError(f"{data} has {size} bytes instead of {shard.bytes}: {repair_advice(dataset)}")
         if shard.samples * 2 * BLOCK > size:  # a picture has a header and at least one block
-            raise DamagedError(
-                f"{data} is too small for {shard.samples} pictures: run `alti2v verify {dataset} --repair`"
-            )
+            raise DamagedError(f"{data} is too small for {shard.samples} pictures: {repair_advice(dataset)}")
 
 
 def check_contents(
@@ -76,7 +72,7 @@ def check_contents(
                 raise DamagedError(
                     f"{dataset / shard.name.data} differs from the manifest (sha256 "
                     f"{sha256[:_SHA_SHOWN]} instead of {shard.sha256[:_SHA_SHOWN]}): "
-                    f"run `alti2v verify {dataset} --repair`"
+                    f"{repair_advice(dataset)}"
                 )
             progress(Progress(stage="checking shards", done=bytes_read, total=total, unit="bytes"))
     if due:

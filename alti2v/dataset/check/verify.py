@@ -70,6 +70,10 @@ class _Dataset:
     repair: bool
     deep: bool
 
+    def to_rebuild(self, advice: str) -> str:
+        """Return the advice for a file of a shard; "" in a folder, where `verify --repair STORE` works."""
+        return f": {advice}" if isinstance(self.location, Remote) else ""
+
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
@@ -170,41 +174,41 @@ def _verify(dataset: _Dataset, progress: ProgressHook) -> Verification:
 
 def _check_shard(dataset: _Dataset, folder: Path, shard: Shard, seen: _Seen) -> list[Finding]:
     """Check the four files of a shard, and add its samples to those seen."""
-    rows, findings = _read_rows(folder, shard)
+    rows, findings = _read_rows(dataset, folder, shard)
     findings += _check_tar(dataset, folder, shard, rows)
     sided = rows if dataset.manifest.image.keeps_shape else None
     findings += check_indices(folder, shard, sided, repair=dataset.repair)
     findings += _some(shard.name.metadata, seen.add(shard, rows, picture_spans(folder / shard.name.data)))
     if all(finding.where != shard.name.metadata for finding in findings):
-        findings += _check_values(shard, rows)
+        findings += _check_values(dataset, shard, rows)
     return findings
 
 
-def _read_rows(folder: Path, shard: Shard) -> tuple[pa.Table, list[Finding]]:
+def _read_rows(dataset: _Dataset, folder: Path, shard: Shard) -> tuple[pa.Table, list[Finding]]:
     """Read the metadata of a shard; an empty table and a finding if they are damaged."""
     try:
         count = row_count(folder / shard.name.metadata)  # before the rows are read: there may be billions
         if count == shard.samples:
             return read_table(folder / shard.name.metadata, METADATA), []
-        what = f"has {count} rows for {shard.samples} pictures: {_REBUILD}"
+        what = f"has {count} rows for {shard.samples} pictures{dataset.to_rebuild(_REBUILD)}"
     except FileNotFoundError:
-        what = f"is missing: {_AGAIN}"
+        what = f"is missing{dataset.to_rebuild(_AGAIN)}"
     except VersionError as exc:
         what = str(exc)
     except DamagedError:
-        what = f"is damaged: {_REBUILD}"
+        what = f"is damaged{dataset.to_rebuild(_REBUILD)}"
     return pa.schema([]).empty_table(), [Finding(where=shard.name.metadata, what=what)]
 
 
 def _check_tar(dataset: _Dataset, folder: Path, shard: Shard, rows: pa.Table) -> list[Finding]:
     path, where = folder / shard.name.data, shard.name.data
     if not path.exists():
-        return [Finding(where=where, what=f"is missing: {_AGAIN}")]
+        return [Finding(where=where, what=f"is missing{dataset.to_rebuild(_AGAIN)}")]
     size = path.stat().st_size
     if size != shard.bytes:
-        what = f"has {size} bytes instead of {shard.bytes}: {_REBUILD}"
+        what = f"has {size} bytes instead of {shard.bytes}{dataset.to_rebuild(_REBUILD)}"
     elif file_sha256(path) != shard.sha256:
-        what = f"has changed since it was written: {_REBUILD}"
+        what = f"has changed since it was written{dataset.to_rebuild(_REBUILD)}"
     else:
         return _check_samples(dataset, path, shard, rows)
     return [Finding(where=where, what=what), *_some(where, changed_pictures(path, rows))]
@@ -215,17 +219,18 @@ def _check_samples(dataset: _Dataset, path: Path, shard: Shard, rows: pa.Table) 
     faults = sample_faults(path, rows, dataset.manifest.image, deep=dataset.deep)
     findings = [*_some(shard.name.data, faults.in_tar), *_some(shard.name.metadata, faults.in_table)]
     if faults.count != shard.samples:
-        what = f"webdataset finds {faults.count} pictures instead of {shard.samples}: {_REBUILD}"
+        what = (
+            f"webdataset finds {faults.count} pictures instead of {shard.samples}{dataset.to_rebuild(_REBUILD)}"
+        )
         findings.append(Finding(where=shard.name.data, what=what))
     return findings
 
 
-def _check_values(shard: Shard, rows: pa.Table) -> list[Finding]:
+def _check_values(dataset: _Dataset, shard: Shard, rows: pa.Table) -> list[Finding]:
     """Compare the hash of all values; it finds changes in values that are stored nowhere else."""
     if rows.num_rows and content_sha256(METADATA, rows) != shard.rows_sha256:
-        return [
-            Finding(where=shard.name.metadata, what=f"has values that differ from those written: {_REBUILD}")
-        ]
+        what = f"has values that differ from those written{dataset.to_rebuild(_REBUILD)}"
+        return [Finding(where=shard.name.metadata, what=what)]
     return []
 
 

@@ -23,6 +23,7 @@ SPLIT_RULE = (
 _SPLIT_SALT = b"alti2v split"
 _ORDER_SALT = b"alti2v order"
 _AT_ONCE = 1 << 16  # numbers as Python objects
+_FEWEST = 40  # pictures that tell much about a tagger; of few pictures, a split should have a fifth
 
 
 ID_MODULO_RULE = (
@@ -107,10 +108,11 @@ def check_sizes(pictures: int, *, test: int, validation: int) -> None:
     """
     if test + validation >= pictures:
         usable = counted(pictures, "usable picture")
+        least = min(_FEWEST, pictures // 5)
         raise UsageError(
             f"--test {test} and --validation {validation} leave nothing to train on: "
             f"the store has {usable}; request fewer, "
-            f"such as --test {pictures // 10} --validation {pictures // 20}"
+            f"such as --test {max(pictures // 10, least)} --validation {max(pictures // 20, least)}"
         )
 
 

@@ -213,7 +213,7 @@ def _average_precisions(
     return value / count, low.sum(axis=1) / count, high.sum(axis=1) / count
 
 
-_FEW_POSITIVES = 10  # of a tag: with fewer, a single picture moves its average precision by more than 0.1
+FEW_POSITIVES = 10  # of a tag: with fewer, a single picture moves its average precision by more than 0.1
 _FEW_RANKED = 10  # tags below which their mean depends on which tags happen to be common
 _FEWEST_FOR_HEADLINE = 5  # tags whose mean says something about a tagger of more tags
 
@@ -352,7 +352,7 @@ def few_ranked(scores: Scores, *, min_positives: int) -> tuple[str, ...]:
             if scores.tags > scores.tags_ranked
             else f"{ranked}: it says little about others."
         )
-    if min_positives < _FEW_POSITIVES:
+    if min_positives < FEW_POSITIVES:
         notes.append(
             f"mAP includes tags with only {counted(min_positives, 'positive picture')} in this split: "
             "much of it is chance."

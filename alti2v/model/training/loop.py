@@ -70,10 +70,13 @@ def fit(job: Job, *, progress: ProgressHook, clock: Callable[[], float]) -> tupl
     compiled, position = resumed or (prepare(job, network, job.phases[0]), Position())
     loop = _Loop(job, compiled, position, progress, clock)
     resumed_from_step = position.step
-    if resumed is None:
-        line = initialise_weights(job, network)
-        if line:
-            progress(Progress(stage="start", done=1, total=1, unit="network", milestone=line))
+    line = (
+        f"resuming after step {position.step:,} of {job.steps:,}"
+        if resumed
+        else initialise_weights(job, network)
+    )
+    if line:
+        progress(Progress(stage="start", done=1, total=1, unit="network", milestone=line))
     # The directory becomes this run only now, when nothing can be refused any more.
     if job.processes.is_first:
         write_description(job.run, DirectoryKind.RUN, job.settings.to_json(job.run))

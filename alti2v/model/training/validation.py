@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +13,20 @@ from alti2v.errors import DamagedError
 from alti2v.model.data.pipeline import evaluation_batches
 from alti2v.model.evaluation.frozen_head import stored_features
 from alti2v.model.evaluation.histograms import Histograms, add_predictions, empty_histograms, pool
-from alti2v.model.evaluation.metrics import average_precisions, equal_precision_recall_threshold, micro_f1
+from alti2v.model.evaluation.metrics import (
+    FEW_POSITIVES,
+    average_precisions,
+    equal_precision_recall_threshold,
+    fewest_positives,
+    micro_f1,
+)
 from alti2v.model.network.build import Network
 from alti2v.model.network.cut import cut
 from alti2v.model.recipes import Loss
 from alti2v.model.training.features.files import feature_file
 from alti2v.model.training.job import Job
+from alti2v.numerals import counted
+from alti2v.records import Tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,25 @@ class Validation:
     micro_f1: float
     threshold: float
     histograms: Histograms
+
+
+def too_few_to_choose(tags: Sequence[Tag], *, train: int, validation: int) -> str:
+    """Say that the validation split is too small to tell which epoch is the best; "" if it is not, or is empty.
+
+    Args:
+        tags: The vocabulary. The validation pictures of a tag are estimated from its training pictures.
+        train: Number of training pictures, at least 1.
+        validation: Number of validation pictures.
+    """
+    expected = np.array([tag.count for tag in tags]) * validation // train
+    if not validation or fewest_positives(expected, FEW_POSITIVES) == FEW_POSITIVES:
+        return ""
+    enough = counted(int((expected >= FEW_POSITIVES).sum()), "tag")
+    return (
+        f"{counted(validation, 'validation picture')} can hardly tell which epoch is the best "
+        f"({FEW_POSITIVES} or more for about {enough} of {len(tags):,}): "
+        "a larger --validation of `alti2v build-shards` is safer"
+    )
 
 
 def validate(job: Job, network: Network, *, stored: str | None = None) -> Validation | None:
