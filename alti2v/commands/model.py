@@ -211,7 +211,8 @@ def evaluate(
     report.md and report.html. With several models, or with one that is not a RUN, writes comparison.json,
     per_tag.csv and comparison.html: a column for each model, over the tags and pictures that they have in
     common, with intervals of the differences from the first model. A MODEL is a RUN, the folder of an export
-    or of another tagger, or hf:owner/name; see docs/MODELS.md.
+    or of another tagger, or hf:owner/name; see docs/MODELS.md. Beside a model that is not a RUN, --precision
+    auto is float32, so that rounding makes no difference between a RUN and its export.
     """
     from alti2v.dataset.shard_cache import CacheConfig, open_dataset
     from alti2v.model.comparison.contestant import is_run

@@ -159,10 +159,10 @@ def summary(stats: DatasetStats) -> str:
     """Describe the dataset in two sentences."""
     total = sum(stats.pictures.values())
     splits = ", ".join(f"{count:,} {split}" for split, count in stats.pictures.items())
-    rarest = min((row.total for row in stats.tags), default=0)
+    rarest = min((row.pictures.get("train", 0) for row in stats.tags), default=0)
     return (
         f"{counted(total, 'picture')} {_of_size(stats.image)}: {splits}. "
-        f"{counted(len(stats.tags), 'tag')} to learn, the rarest on {counted(rarest, 'picture')}."
+        f"{counted(len(stats.tags), 'tag')} to learn, the rarest on {counted(rarest, 'training picture')}."
     )
 
 
@@ -225,7 +225,13 @@ def _headlines(stats: DatasetStats) -> list[tuple[str, str, str]]:
     """Return the large figures: name, value, meaning."""
     stored, posts = sum(stats.pictures.values()), sum(stats.outcomes.values())
     return [
-        ("Pictures", short(stored), f"of {counted(posts, 'post')} in the store; the others are counted below."),
+        (
+            "Pictures",
+            short(stored),
+            f"of {counted(posts, 'post')} in the store; the others are counted below."
+            if posts > stored
+            else "every post of the store.",
+        ),
         ("Tags to learn", short(len(stats.tags)), "the vocabulary of a model trained on this dataset."),
         (
             "Tags a picture",

@@ -16,7 +16,7 @@ from PIL import Image
 
 from alti2v.dataset.explore.file_names import file_names
 from alti2v.dataset.explore.samples import PictureAt
-from alti2v.dataset.stats import DatasetStats, StatsConfig, dataset_stats
+from alti2v.dataset.stats import DatasetStats, StatsConfig, TagCount, dataset_stats
 from alti2v.errors import DamagedError
 from alti2v.output import print_result
 from alti2v.report.charts import decades, steps
@@ -26,6 +26,7 @@ from alti2v.report.dataset import (
     short,
     stats_page,
     stats_table,
+    summary,
     write_stats_page,
 )
 from alti2v.storage.columns import METADATA
@@ -139,6 +140,22 @@ def test_the_table_for_the_terminal_is_of_single_lines(
     assert all(line.strip() and line.isprintable() for line in lines)
     assert any(r"\x1b[2Jred\nblue " in line for line in lines)
     assert table["pictures"] == "24 train, 6 test"
+
+
+def test_the_summary_counts_as_the_build_does(stats: DatasetStats) -> None:
+    """The rarest tag is that of the training pictures; no others are promised if every post is a picture."""
+    counts = {split: 9 if split == "train" else 2 for split in stats.pictures}
+    rare = dataclasses.replace(stats, tags=(TagCount(tag=stats.tags[0].tag, pictures=counts),))
+    pictures = sum(stats.pictures.values())
+    jpegs = read_pictures(stats.dataset, shown(stats))
+    whole, part = (
+        stats_page(dataclasses.replace(stats, outcomes={"kept": pictures + more}), jpegs, generated_at=WHEN)
+        for more in (0, 3)
+    )
+
+    assert summary(rare).endswith("1 tag to learn, the rarest on 9 training pictures.")
+    assert "every post of the store." in whole
+    assert f"of {pictures + 3} posts in the store; the others are counted below." in part
 
 
 def test_a_single_year_is_words(stats: DatasetStats) -> None:

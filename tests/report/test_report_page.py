@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from alti2v.model.evaluation.bootstrap import Interval
 from alti2v.model.evaluation.result import Evaluation
 from alti2v.report.evaluation_page import (
     calibration_counts,
@@ -336,3 +337,34 @@ def test_the_chart_of_a_training_begins_with_the_head_start(evaluation: Evaluati
     assert points["Loss", "training"] == [(1, 2.0)]
     for one, is_named in ((dataclasses.replace(evaluation, log=log), True), (evaluation, False)):
         assert ("epoch 0 is the head start" in render_page(one, generated_at=NOW)) is is_named
+
+
+def test_labels_that_may_be_missing_are_called_no_more_likely_than_they_are(evaluation: Evaluation) -> None:
+    """Where few predictions are labels, most suggestions are mistakes of the network, and the page says so."""
+    for precision, words in (
+        (0.21, "21 of 100 predicted tags are labels, so expect mostly mistakes"),
+        (0.8, "80 of"),
+    ):
+        page = render_page(_with_scores(evaluation, precision=precision), generated_at=NOW)
+        assert words in page
+        assert ("expect mostly mistakes" in page) is (precision < 0.5)
+
+
+def test_numbers_of_tags_that_are_equal_are_shown_once(evaluation: Evaluation) -> None:
+    """A row repeats its number of tags only for a metric that leaves some of them out."""
+    for seen, is_repeated in ((41, False), (40, True)):
+        page = render_page(_with_scores(evaluation, tags=41, tags_ranked=41, tags_seen=seen), generated_at=NOW)
+        assert (f"41 in mAP, {seen} in macro F1" in page) is is_repeated
+
+
+def test_an_interval_below_zero_is_open_on_its_left(evaluation: Evaluation) -> None:
+    """The scale begins at 0: an interval from below has no border there."""
+    overall = evaluation.result.overall
+    assert overall.intervals is not None
+    below = dataclasses.replace(
+        overall, intervals=dataclasses.replace(overall.intervals, skill=Interval(low=-0.3, high=0.4))
+    )
+    result = dataclasses.replace(evaluation.result, groups=(below, *evaluation.result.groups[1:]))
+    page = render_page(dataclasses.replace(evaluation, result=result), generated_at=NOW)
+
+    assert page.count('class="range open"') == 1

@@ -13,6 +13,7 @@ from alti2v.model.comparison.originals import Originals
 from alti2v.model.comparison.result import ComparedModel
 from alti2v.model.evaluation.bootstrap import Codes
 from alti2v.model.evaluation.histograms import BINS
+from alti2v.model.network.precision import choose_precision
 from alti2v.numerals import counted
 
 _FEW = 30  # pictures below which a bootstrap knows too little of others
@@ -79,10 +80,16 @@ def network_notes(contestants: Sequence[Contestant], precision: str) -> list[str
         for names in of_weights.values()
         if len(names) > 1
     ]
-    if precision not in ("auto", "float32") and not all(one.is_run for one in contestants):
+    are_runs = {one.is_run for one in contestants}
+    if precision == "auto" and are_runs == {True, False} and choose_precision("auto") != "float32":
+        notes.append(
+            "The runs were computed in float32, as the other models; evaluated alone, a run is computed in "
+            "bfloat16 on this machine, and its figures differ by rounding."
+        )
+    if precision not in ("auto", "float32") and False in are_runs:
         notes.append(
             f"The runs were computed in {precision}, the other models as their files say."
-            if any(one.is_run for one in contestants)
+            if True in are_runs
             else f"--precision {precision} concerns runs only: these models were computed as their files say."
         )
     return notes
