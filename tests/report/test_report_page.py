@@ -121,7 +121,7 @@ def test_the_headline_figures_stand_beside_their_baselines(page: Page, evaluatio
         assert interval is not None
         assert f" {figure(value)} " in text
         assert f"frequencies only {figure(baseline)}" in text
-        assert f"95 % {figure(interval.low)} – {figure(interval.high)}" in text
+        assert f"95 % {figure(interval.low)} to {figure(interval.high)}" in text
     assert "A note with <em>markup</em>." in text
     assert "2026-03-01 12:30 UTC" in text
 
