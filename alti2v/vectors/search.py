@@ -14,7 +14,7 @@ from alti2v.errors import Alti2vError, DataError, UsageError
 from alti2v.model.loading.fingerprint import model_hash
 from alti2v.model.loading.folder import read_vocabulary
 from alti2v.model.tagging.tagger import Tagger, load_tagger
-from alti2v.model.vocabulary import find_tags, make_vocabulary
+from alti2v.model.vocabulary import OutputTags, find_tags, make_vocabulary
 from alti2v.records import Category, ProgressHook, ignore_progress
 from alti2v.vectors.config import Form, SearchConfig
 from alti2v.vectors.index import Index, Neighbour, neighbours
@@ -137,23 +137,24 @@ def _known_tags(vectors: Path, model: str, wanted: str) -> tuple[str, ...]:
     for names in read_tags(vectors):
         for entry in names.value_counts().to_pylist():
             counts[entry["values"]] += entry["counts"]
-    known = _tags_of_model(model)
-    rare = [name for name in known if name not in counts]
+    known = _vocabulary_of(model)
+    rare = [name for name in known.names if name not in counts] if known is not None else []
     vocabulary = make_vocabulary(
-        (name, Category.UNKNOWN.value) for name in (*(name for name, _ in counts.most_common()), *rare)
+        ((name, Category.UNKNOWN.value) for name in (*(name for name, _ in counts.most_common()), *rare)),
+        file="" if known is None else known.file,
     )
     # A model that is gone may know a tag that none of these pictures has.
-    owner = f"{model} knows no" if known else f"the pictures of {vectors} are not predicted to have the"
-    found = tuple(vocabulary.names[output] for output in find_tags(vocabulary, [wanted], denial=owner))
+    denial = f"the pictures of {vectors} are not predicted to have the" if known is None else f"{model} knows no"
+    found = tuple(vocabulary.names[output] for output in find_tags(vocabulary, [wanted], denial=denial))
     for name in found:
         if name not in counts:
             raise DataError(f"no picture of {vectors} is predicted to have the tag {name!r}: give another tag")
     return found
 
 
-def _tags_of_model(model: str) -> tuple[str, ...]:
-    """Return the tags of the model of a file of vectors; none if it is no longer there."""
+def _vocabulary_of(model: str) -> OutputTags | None:
+    """Return the tags of the model of a file of vectors; None if it is no longer there."""
     try:
-        return read_vocabulary(Path(model)).names
+        return read_vocabulary(Path(model))
     except (Alti2vError, OSError):
-        return ()
+        return None
