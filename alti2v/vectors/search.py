@@ -144,7 +144,9 @@ def _known_tags(vectors: Path, model: str, wanted: str) -> tuple[str, ...]:
         file="" if known is None else known.file,
     )
     # A model that is gone may know a tag that none of these pictures has.
-    denial = f"the pictures of {vectors} are not predicted to have the" if known is None else f"{model} knows no"
+    denial = (
+        f"the pictures of {vectors} are not predicted to have the" if known is None else f"{model} knows no"
+    )
     found = tuple(vocabulary.names[output] for output in find_tags(vocabulary, [wanted], denial=denial))
     for name in found:
         if name not in counts:
