@@ -20,13 +20,14 @@ from alti2v.commands.options import (
 from alti2v.model.options.evaluation import CompareConfig, EvalConfig
 from alti2v.model.options.training import TrainConfig
 from alti2v.model.recipes import HEAD_ONLY, RECIPES, Loss, parse_augmentation
-from alti2v.model.training.log import validation_figures
+from alti2v.model.training.log import best_network, validation_figures
 from alti2v.numerals import counted, duration, size
 from alti2v.output import print_result
 from alti2v.storage.layout import SPLITS
 from alti2v.terminal.display import progress_display
 
 if TYPE_CHECKING:
+    from alti2v.model.train import TrainReport
     from alti2v.model.training.cost.estimate import TrainingEstimate
     from alti2v.report.comparison import ComparisonReport
     from alti2v.report.evaluation import EvaluationReport
@@ -142,7 +143,7 @@ def train(
             "epochs": f"{report.epochs:,} ({counted(report.steps, 'step')})"
             + ", stopped early" * report.stopped_early,
             "loss": f"{report.loss:.4f}",
-            "best": _best(report.best_epoch, report.validation_map, report.validation_micro_f1),
+            "best": _best(report),
             "speed": f"{report.samples_per_s:,.1f} pictures/s, input wait {report.input_wait:.1%}",
             "time": duration(report.seconds),
             "run": str(report.run),
@@ -164,10 +165,11 @@ def _planned(plan: TrainingEstimate) -> dict[str, str]:
     }
 
 
-def _best(epoch: int, mean_ap: float | None, micro_f1: float | None) -> str:
-    if mean_ap is None or micro_f1 is None:
-        return f"epoch {epoch}, nothing to validate on"
-    return f"{f'epoch {epoch}' if epoch else 'head start'}: {validation_figures(mean_ap, micro_f1)}"
+def _best(report: TrainReport) -> str:
+    name = best_network(report.best_epoch, is_averaged=report.is_averaged)
+    if report.validation_map is None or report.validation_micro_f1 is None:
+        return f"{name}, nothing to validate on"
+    return f"{name}: {validation_figures(report.validation_map, report.validation_micro_f1)}"
 
 
 @click.command("eval")

@@ -67,8 +67,10 @@ class TrainReport:
         loss: Mean loss of the last epoch.
         best_epoch: Epoch of the exported network: the one with the best mean average precision on the
             validation split, 0 for the head start; the last one without such a split.
-        validation_map: Mean average precision of that network on the validation split; None without one.
-        validation_micro_f1: Micro F1 of that network there, at `threshold`.
+        is_averaged: True if the exported network is the average of that one and the head start, or of the last
+            epoch and the head start where no epoch was better than it.
+        validation_map: Mean average precision of the exported network on the validation split; None without.
+        validation_micro_f1: Micro F1 of the exported network there, at `threshold`.
         threshold: Threshold at which precision equals recall on the validation split; None without one.
         seconds: Training time in all, interruptions not counted.
         samples_per_s: Training samples per second of training, over all epochs.
@@ -87,6 +89,7 @@ class TrainReport:
     tags: int
     loss: float
     best_epoch: int
+    is_averaged: bool
     validation_map: float | None
     validation_micro_f1: float | None
     threshold: float | None
@@ -100,7 +103,8 @@ class TrainReport:
         cls, config: TrainConfig, training: Mapping[str, Any], *, resumed_from_step: int
     ) -> TrainReport:
         """Make a report of the figures of a training, as `training.finish.figures` returns them."""
-        figures = {name: value for name, value in training.items() if name != "patience"}
+        figures = {"is_averaged": False, **training}  # runs of earlier programs do not say
+        del figures["patience"]
         return cls(run=config.run, recipe=config.recipe, resumed_from_step=resumed_from_step, **figures)
 
 

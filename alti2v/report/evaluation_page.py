@@ -14,6 +14,7 @@ from alti2v.model.evaluation.gallery import GalleryReason
 from alti2v.model.evaluation.metrics import Scores, skill
 from alti2v.model.evaluation.reliability import Reliability
 from alti2v.model.evaluation.result import Evaluation, Group
+from alti2v.model.training.log import best_network
 from alti2v.numerals import counted
 from alti2v.records import Category, Tag
 from alti2v.report.charts import Axis, Chart, Series, line_chart, nice_axis, unit_axis
@@ -158,7 +159,7 @@ _FACTS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "steps": ("steps", "{:,}".format),
     "patience": ("patience", lambda epochs: counted(epochs, "epoch")),
     "loss": ("training loss", small_figure),
-    "best_epoch": ("best epoch", lambda epoch: f"{epoch:,}" if epoch else "0, the head start"),
+    "best_epoch": ("best network", best_network),
     "validation_map": ("validation mAP, all tags", figure),
     "validation_micro_f1": ("validation micro F1", figure),
     "threshold": ("threshold", figure),
@@ -177,6 +178,8 @@ def training_facts(training: Mapping[str, Any]) -> dict[str, str]:
     }
     if training.get("stopped_early"):
         found["epochs"] += ", stopped early"
+    if training.get("is_averaged"):
+        found["best network"] = best_network(training["best_epoch"], is_averaged=True)
     return found
 
 

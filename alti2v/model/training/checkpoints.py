@@ -1,8 +1,8 @@
 """Checkpoints: every number that a training step depends on, in one .npz file, written atomically.
 
 The file is a plain zip of arrays: no pickle, and its CRC-32s reveal damage. Keras' own .weights.h5 lacks the
-state of the random generators, without which dropout would not resume where it stopped. The network of the best
-validation is stored beside the checkpoints and outlives them.
+state of the random generators, without which dropout would not resume where it stopped. The network after the
+head start and that of the best validation are stored beside the checkpoints and outlive them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from alti2v.storage.publish import make_directory, publish, sweep_temporary_file
 Arrays = Sequence[npt.NDArray[Any]]
 
 _NAME = re.compile(r"step-(\d{9,})\.npz")
-_BEST = "best.npz"
+_BEST, _START = "best.npz", "start.npz"
 # What zipfile, NumPy and `Position` raise for damage; also RuntimeError for a password flag, its subclass
 # NotImplementedError for an unknown compression, EOFError for an empty file.
 _DAMAGE = (OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile)
@@ -48,6 +48,7 @@ class Position:
         worse: Number of validations since then.
         log: Rows of log.csv so far, one per finished epoch.
         start: Row of epoch 0, the network after its head start; None without one.
+        is_averaged: True if the finished network is the average of the head start and the trained network.
     """
 
     step: int = 0
@@ -63,6 +64,7 @@ class Position:
     worse: int = 0
     log: list[dict[str, float | int | None]] = field(default_factory=list)
     start: dict[str, float | int | None] | None = None
+    is_averaged: bool = False
 
     def __post_init__(self) -> None:
         counts: tuple[Any, ...] = (self.step, self.stage, self.best_epoch, self.worse)
@@ -156,6 +158,22 @@ def load_best(directory: Path, variables: Sequence[Any]) -> bool:
         return False
     best = _read(path, check=dict, otherwise="using the last network instead")
     return best is not None and best.assign_to(variables)
+
+
+def save_start(directory: Path, arrays: Arrays) -> None:
+    """Publish the network after the head start.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    _write(directory / _START, arrays, {})
+
+
+def load_start(directory: Path, variables: Sequence[Any]) -> bool:
+    """Fill variables from the network after the head start; False if there was none, or if it is damaged."""
+    path = directory / _START
+    start = _read(path, check=dict, otherwise="not averaging with it") if path.is_file() else None
+    return start is not None and start.assign_to(variables)
 
 
 def is_finite(arrays: Arrays) -> bool:

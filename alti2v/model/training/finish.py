@@ -58,6 +58,7 @@ def figures(
         "tags": len(job.tags),
         "loss": position.log[-1]["loss"],
         "best_epoch": epochs if position.best_map is None else position.best_epoch,
+        "is_averaged": position.is_averaged,
         "validation_map": None if validation is None else validation.mean_ap,
         "validation_micro_f1": None if validation is None else validation.micro_f1,
         "threshold": None if validation is None else validation.threshold,

@@ -28,6 +28,13 @@ def validation_figures(mean_ap: float, micro_f1: float) -> str:
     return f"validation mAP {mean_ap:.4f} (all tags), micro F1 {micro_f1:.4f}"
 
 
+def best_network(epoch: int, *, is_averaged: bool = False) -> str:
+    """Name the network that a training ended with: an epoch's, the head start (0), or an average with it."""
+    if is_averaged:
+        return f"average of the head start and {f'epoch {epoch:,}' if epoch else 'the last epoch'}"
+    return f"epoch {epoch:,}" if epoch else "head start"
+
+
 def log_csv(log: Sequence[Mapping[str, float | int | None]]) -> bytes:
     """Return the bytes of log.csv: one row per epoch, 0 for the head start; cells without a value are empty."""
     text = io.StringIO()

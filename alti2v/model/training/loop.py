@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from alti2v.errors import DataError
 from alti2v.model.data.input_wait import InputWait
@@ -23,10 +24,12 @@ from alti2v.model.training.checkpoints import (
     Position,
     is_finite,
     load_best,
+    load_start,
     newest_step,
     read_checkpoints,
     save_best,
     save_checkpoint,
+    save_start,
 )
 from alti2v.model.training.compiled_model import CompiledModel, build_for, prepare
 from alti2v.model.training.cost.memory import require_memory
@@ -123,7 +126,8 @@ class _Loop:
         """Train to the end.
 
         Returns:
-            The validation of the network as it is then: the best one that was validated.
+            The validation of the network as it is then: the best one that was validated, or its average with
+            the head start.
         """
         job, position = self._job, self._position
         validation = None
@@ -141,10 +145,12 @@ class _Loop:
                 validation = self._end_epoch(epoch)
             if len(position.log) == job.recipe.epochs or self._is_patience_over() or self._is_save_due():
                 self.save()
-        return self._restore_best(validation)
+        last = self._weights()
+        return self._averaged(self._restore_best(validation), last)
 
     def validate_start(self) -> None:
-        """Validate the network before the first epoch, which may remain the best one."""
+        """Validate the network before the first epoch, which may remain the best one, and store it."""
+        save_start(self._job.run / CHECKPOINTS_DIR, self._weights())
         validation = validate(self._job, self._compiled.network, stored=HEAD_ONLY)
         self._keep_if_best(-1, validation)
         if validation is not None and validation.mean_ap is not None:
@@ -328,7 +334,7 @@ class _Loop:
         if self._job.processes.is_first:
             save_best(
                 self._job.run / CHECKPOINTS_DIR,
-                arrays=[np.asarray(variable) for variable in self._compiled.network.logits.variables],
+                arrays=self._weights(),
                 position={"epoch": epoch + 1, "map": validation.mean_ap},
             )
         self._job.processes.barrier()
@@ -345,6 +351,34 @@ class _Loop:
         if not has_best and is_averaging:
             self._compiled.take_average()
         return self._validate()
+
+    def _averaged(self, best: Validation | None, last: Sequence[npt.NDArray[Any]]) -> Validation | None:
+        """Take the average of the head start and the trained network if it validates better than the best one.
+
+        Both lie in one basin of the loss, and their average often generalises better than either (Wortsman et
+        al. 2022, "Robust fine-tuning of zero-shot models", arXiv:2109.01903, with the average of section 4).
+        """
+        job, position, variables = self._job, self._position, self._compiled.network.logits.variables
+        position.is_averaged = False
+        best_weights = self._weights()
+        if best is None or best.mean_ap is None or not load_start(job.run / CHECKPOINTS_DIR, variables):
+            return best
+        trained = best_weights if position.best_epoch else last
+        _assign(variables, [_mean(pair) for pair in zip(self._weights(), trained, strict=True)])
+        average = self._validate()
+        if average is None or average.mean_ap is None or average.mean_ap <= best.mean_ap:
+            _assign(variables, best_weights)
+            return best
+        position.is_averaged = True
+        line = (
+            "average of the head start and the trained network: "
+            f"{validation_figures(average.mean_ap, average.micro_f1)}"
+        )
+        self._progress(replace(self._progress_now, milestone=line))
+        return average
+
+    def _weights(self) -> list[npt.NDArray[Any]]:
+        return [np.asarray(variable) for variable in self._compiled.network.logits.variables]
 
     def _validate(self) -> Validation | None:
         stored = self._train_from if self._compiled.is_cached else None
@@ -391,3 +425,14 @@ class _Loop:
             f"the checkpoint of step {newest_step(job.run / CHECKPOINTS_DIR)} is older than that: "
             f"train into another folder with a learning rate below {job.recipe.learning_rate:g}"
         )
+
+
+def _assign(variables: Sequence[Any], arrays: Sequence[npt.NDArray[Any]]) -> None:
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+
+
+def _mean(pair: tuple[npt.NDArray[Any], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Average two arrays of weights; states of random generators are no weights."""
+    first, second = pair
+    return (first + second) / 2 if first.dtype.kind == "f" else second

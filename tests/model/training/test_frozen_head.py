@@ -24,7 +24,7 @@ from alti2v.model.options.evaluation import EvalConfig
 from alti2v.model.recipes import MODERN, NO_AUGMENTATION, RECIPES, Head
 from alti2v.model.saved_model import load_model
 from alti2v.model.train import TrainConfig, plan, train
-from alti2v.model.training import frozen_head
+from alti2v.model.training import frozen_head, loop, validation
 from alti2v.model.training.cost import estimate as estimate_module
 from alti2v.model.training.cost.budget import Rates
 from alti2v.model.training.cost.estimate import Measurements, measure_rates
@@ -97,6 +97,54 @@ def test_training_starts_from_the_head_that_the_report_shows(run: Path) -> None:
     assert found.frozen_head is not None
     assert found.frozen_head.mean_ap == pytest.approx(found.result.overall.model.mean_ap, abs=1e-3)
     assert found.frozen_head.squared_error == pytest.approx(found.result.overall.model.squared_error, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("precisions", "best", "is_averaged"),
+    [
+        ((0.1, 0.2, 0.3, 0.4), 2, True),  # of the head start, of two epochs, of the average
+        ((0.1, 0.3, 0.2, 0.3, 0.4), 1, True),  # the best epoch is validated again before the average
+        ((0.1, 0.2, 0.3, 0.3), 2, False),
+        ((0.3, 0.1, 0.2, 0.3, 0.4), 0, True),
+        ((0.3, 0.1, 0.2, 0.3, 0.1), 0, False),
+    ],
+)
+def test_the_average_with_the_head_start_is_kept_if_it_is_better(
+    dataset: Path,
+    weights: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    precisions: tuple[float, ...],
+    best: int,
+    is_averaged: bool,
+) -> None:
+    """The exported network is the mean of the two networks, or the better one of them."""
+    seen: list[list[np.ndarray[Any, Any]]] = []
+    given = iter(precisions)
+
+    def validated(job: Job, network: Any, **fields: Any) -> Any:
+        seen.append([np.asarray(variable) for variable in network.logits.trainable_variables])
+        found = validation.validate(job, network, **fields)
+        assert found is not None
+        return replace(found, mean_ap=next(given))
+
+    monkeypatch.setattr(loop, "validate", validated)
+    report = train(
+        config(
+            dataset, tmp_path / "run", weights=weights, learning_rate=1e-3, epochs=2, train_from="block5_conv1"
+        )
+    )
+    kept = load_model(tmp_path / "run").network.get_layer("logits").kernel
+
+    assert (report.best_epoch, report.is_averaged, report.validation_map) == (
+        best,
+        is_averaged,
+        max(precisions),
+    )
+    start, last = seen[0][-2], seen[best or 2][-2]
+    expected = (start + last) / 2 if is_averaged else seen[best][-2]
+    np.testing.assert_allclose(kept, expected, rtol=1e-6)
+    assert np.abs(last - start).max() > 1e-4
 
 
 def test_a_training_that_only_becomes_worse_ends_with_its_head_start(
