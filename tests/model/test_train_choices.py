@@ -382,6 +382,24 @@ def test_a_head_on_stored_features_is_validated_without_pictures(
     assert report.validation_map is not None
 
 
+@pytest.mark.parametrize("lost", ["validation", "train", "features"])
+def test_a_run_of_which_only_the_end_is_left_computes_lost_features_again(
+    dataset: Path, tmp_path: Path, cached: Any, lost: str
+) -> None:
+    """A run that was killed before its model was written ends the same without its stored features."""
+    run = shutil.copytree(cached[0], tmp_path / "run")
+    shutil.rmtree(run / "model")
+    if lost == "features":
+        shutil.rmtree(run / lost)
+    else:
+        next((run / "features").glob(f"{lost}-*")).unlink()
+
+    train(cached_config(dataset, run))
+
+    for ours, expected in zip(weights(run), weights(cached[0]), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
 def logged(run: Path) -> list[dict[str, str]]:
     """Rows of the training log."""
     return list(csv.DictReader((run / "log.csv").read_text().splitlines()))

@@ -26,7 +26,7 @@ from alti2v.storage.layout import FEATURES_DIR, FROZEN_HEAD_FILE
 from alti2v.storage.publish import publish
 
 FEATURES_COLUMN = "features"
-_ROWS = 1_000  # read at a time
+_ROWS = 1_000  # read at a time, of pooled features
 # What zipfile and NumPy raise for damaged files, as in `training.checkpoints`.
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile)
 
@@ -139,9 +139,9 @@ def _count(run: Path, head: FrozenHead, shards: Sequence[Shard], common: CommonT
 
 
 def stored_features(
-    file: Path, *, rows: int, width: int | None = None, tags: int
+    file: Path, *, rows: int, width: int | None = None, tags: int, batch_size: int = _ROWS
 ) -> Iterator[tuple[npt.NDArray[np.floating], Uint8Array]]:
-    """Read the stored features (N, C) and the labels (N, T) of a shard, a part at a time.
+    """Read the stored features (N, C) and the labels (N, T) of a shard, at most `batch_size` rows at a time.
 
     Raises:
         DamagedError: The file is missing or damaged, or has another number of rows or of features.
@@ -149,7 +149,7 @@ def stored_features(
     read = 0
     try:
         with pq.ParquetFile(file, page_checksum_verification=True) as stored:
-            for part in stored.iter_batches(_ROWS, columns=[FEATURES_COLUMN, "labels"]):
+            for part in stored.iter_batches(batch_size, columns=[FEATURES_COLUMN, "labels"]):
                 features = part.column(FEATURES_COLUMN).flatten().to_numpy().reshape(len(part), width or -1)
                 lists = part.column("labels")
                 counts = np.diff(lists.offsets.to_numpy())

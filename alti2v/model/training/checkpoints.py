@@ -43,7 +43,7 @@ class Position:
         input_seconds: Part of `seconds` spent waiting for the next batch.
         epochs_train_seconds, epochs_input_seconds: The same two at the end of the last epoch.
         loss_sum: Sum of the loss over the samples of the current epoch so far.
-        best_map: Highest mean average precision on the validation split; None before the first.
+        best_map: Highest `Validation.score`; None before the first.
         best_epoch: Epoch that reached it, counted from 1; 0 for the head start, or before the first.
         worse: Number of validations since then.
         log: Rows of log.csv so far, one per finished epoch.

@@ -137,8 +137,8 @@ class _Loop:
             if job.phase_of(epoch) != position.stage:
                 position.stage = job.phase_of(epoch)
                 self._compiled = prepare(job, self._compiled.network, job.phases[position.stage])
-            if self._compiled.is_cached and self._train_from not in self._has_features:
-                self._compute_features()
+            if self._compiled.is_cached:
+                self._require_features()
             if position.step < (epoch + 1) * job.steps_per_epoch:
                 self._train_epoch(epoch)
             with self._saved_on_interrupt():
@@ -248,8 +248,10 @@ class _Loop:
     def _train_from(self) -> str:
         return self._job.phases[self._position.stage].train_from
 
-    def _compute_features(self) -> None:
-        """Compute the features of every picture once, and report the time that this costs and saves."""
+    def _require_features(self) -> None:
+        """Compute the features that are not stored yet, and report the time that this costs and saves."""
+        if self._train_from in self._has_features:
+            return
         job = self._job
         begun_s = self._clock()
         splits = [split for split in ("train", "validation") if job.manifest.samples(split)]
@@ -325,17 +327,17 @@ class _Loop:
 
     def _keep_if_best(self, epoch: int, validation: Validation | None) -> None:
         position = self._position
-        if validation is None or validation.mean_ap is None:
+        if validation is None or validation.score is None:
             return
-        if position.best_map is not None and validation.mean_ap <= position.best_map:
+        if position.best_map is not None and validation.score <= position.best_map:
             position.worse += 1
             return
-        position.best_map, position.best_epoch, position.worse = validation.mean_ap, epoch + 1, 0
+        position.best_map, position.best_epoch, position.worse = validation.score, epoch + 1, 0
         if self._job.processes.is_first:
             save_best(
                 self._job.run / CHECKPOINTS_DIR,
                 arrays=self._weights(),
-                position={"epoch": epoch + 1, "map": validation.mean_ap},
+                position={"epoch": epoch + 1, "score": validation.score},
             )
         self._job.processes.barrier()
 
@@ -361,12 +363,12 @@ class _Loop:
         job, position, variables = self._job, self._position, self._compiled.network.logits.variables
         position.is_averaged = False
         best_weights = self._weights()
-        if best is None or best.mean_ap is None or not load_start(job.run / CHECKPOINTS_DIR, variables):
+        if best is None or best.score is None or not load_start(job.run / CHECKPOINTS_DIR, variables):
             return best
         trained = best_weights if position.best_epoch else last
         _assign(variables, [_mean(pair) for pair in zip(self._weights(), trained, strict=True)])
         average = self._validate()
-        if average is None or average.mean_ap is None or average.mean_ap <= best.mean_ap:
+        if average is None or average.mean_ap is None or average.score is None or average.score <= best.score:
             _assign(variables, best_weights)
             return best
         position.is_averaged = True
@@ -381,7 +383,10 @@ class _Loop:
         return [np.asarray(variable) for variable in self._compiled.network.logits.variables]
 
     def _validate(self) -> Validation | None:
-        stored = self._train_from if self._compiled.is_cached else None
+        stored = None
+        if self._compiled.is_cached:
+            self._require_features()  # a run of which only the end is left may have lost them
+            stored = self._train_from
         return validate(self._job, self._compiled.network, stored=stored)
 
     def _is_patience_over(self) -> bool:

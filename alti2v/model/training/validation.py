@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.arrays import Float32Array, Uint8Array, sigmoid
+from alti2v.arrays import Float32Array, Int64Array, Uint8Array, sigmoid
 from alti2v.errors import DamagedError
 from alti2v.model.data.pipeline import evaluation_batches
 from alti2v.model.evaluation.frozen_head import stored_features
@@ -37,6 +37,8 @@ class Validation:
         loss: Unweighted cross-entropy per sample, summed or averaged over the tags as in the recipe's loss.
         mean_ap: Mean average precision over the tags that occur; None if no tag occurs.
         micro_f1: Micro F1 at `threshold`.
+        score: Figure by which networks are compared: `mean_ap`, or `micro_f1` where too few tags have enough
+            pictures for a mean that is not mostly chance; None if no tag occurs.
         threshold: Threshold at which precision equals recall.
         histograms: Histograms of every tag, for tuning the tags' own thresholds.
     """
@@ -44,6 +46,7 @@ class Validation:
     loss: float
     mean_ap: float | None
     micro_f1: float
+    score: float | None
     threshold: float
     histograms: Histograms
 
@@ -57,14 +60,19 @@ def too_few_to_choose(tags: Sequence[Tag], *, train: int, validation: int) -> st
         validation: Number of validation pictures.
     """
     expected = np.array([tag.count for tag in tags]) * validation // train
-    if not validation or fewest_positives(expected, FEW_POSITIVES) == FEW_POSITIVES:
+    if not validation or not _is_chance(expected):
         return ""
     enough = counted(int((expected >= FEW_POSITIVES).sum()), "tag")
     return (
         f"{counted(validation, 'validation picture')} can hardly tell which epoch is the best "
-        f"({FEW_POSITIVES} or more for about {enough} of {len(tags):,}): "
+        f"({FEW_POSITIVES} or more for about {enough} of {len(tags):,}): epochs are compared by micro F1, and "
         "a larger --validation of `alti2v build-shards` is safer"
     )
+
+
+def _is_chance(positives: Int64Array) -> bool:
+    """Return whether a mean average precision over tags with these numbers of pictures is mostly chance."""
+    return fewest_positives(positives, FEW_POSITIVES) != FEW_POSITIVES
 
 
 def validate(job: Job, network: Network, *, stored: str | None = None) -> Validation | None:
@@ -96,7 +104,10 @@ def _from_features(job: Job, network: Network, first: str) -> Iterator[tuple[Flo
     for shard in job.manifest.split("validation"):
         file = feature_file(job, shard, first)
         try:
-            for features, labels in stored_features(file, rows=shard.samples, tags=len(job.tags)):
+            # Feature maps are large, and the layers behind them need memory for each row.
+            for features, labels in stored_features(
+                file, rows=shard.samples, tags=len(job.tags), batch_size=job.recipe.batch_size
+            ):
                 logits = np.asarray(model.predict_on_batch(features), np.float32)
                 yield sigmoid(logits), labels
         except DamagedError as exc:
@@ -116,10 +127,14 @@ def score_predictions(
     precisions = average_precisions(histograms)[0]
     pooled = pool(histograms)
     threshold = equal_precision_recall_threshold(pooled)
+    mean_ap = None if np.isnan(precisions).all() else float(np.nanmean(precisions))
+    f1 = micro_f1(pooled, threshold)
+    is_chance = _is_chance(histograms.positives.sum(axis=1))
     return Validation(
         loss=loss_sum / count,
-        mean_ap=None if np.isnan(precisions).all() else float(np.nanmean(precisions)),
-        micro_f1=micro_f1(pooled, threshold),
+        mean_ap=mean_ap,
+        micro_f1=f1,
+        score=f1 if is_chance and mean_ap is not None else mean_ap,
         threshold=threshold,
         histograms=histograms,
     )
