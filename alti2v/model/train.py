@@ -66,7 +66,7 @@ class TrainReport:
         tags: Number of outputs.
         loss: Mean loss of the last epoch.
         best_epoch: Epoch of the exported network: the one with the best mean average precision on the
-            validation split (micro F1 if fewer than five tags have five pictures there), 0 for the head start;
+            validation split (micro F1 if fewer than five tags have ten pictures there), 0 for the head start;
             the last one without such a split.
         is_averaged: True if the exported network is the average of that one and the head start, or of the last
             epoch and the head start where no epoch was better than it.
