@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from alti2v.dataset.report import BuildReport
 
 _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
+_FOR_PEOPLE = {"samples": "pictures"}  # items of a verification, whose JSON names stay
 _SHOWN_DIGITS = 12  # of a hash of 64, enough to tell two plans apart
 
 _build_option = option_of(BuildConfig)
@@ -251,7 +252,10 @@ def verify(
         verification,
         as_json=as_json,
         table={
-            **{f"{item} checked": f"{count:,}" for item, count in verification.checked.items()},
+            **{
+                f"{_FOR_PEOPLE.get(item, item)} checked": f"{count:,}"
+                for item, count in verification.checked.items()
+            },
             **_found(verification.findings),
             "repaired": f"{repaired:,}" if repaired else None,
             "faults": f"{wrong:,}",

@@ -1,4 +1,4 @@
-"""`alti2v tag`."""
+"""The command `alti2v tag`: tags of pictures on the terminal, as JSON, or as caption files."""
 
 from __future__ import annotations
 

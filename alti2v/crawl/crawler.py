@@ -152,7 +152,7 @@ class _Run:
         self._tar_uploads: TarUploads | None = None
 
     async def main(self) -> None:
-        """Crawl.
+        """Run the whole crawl.
 
         A first Ctrl-C, or a cancellation, finishes what is in flight and comes soon; a second does not wait.
         """

@@ -126,7 +126,7 @@ class DecodeFunction(Protocol):
     def __call__(
         self, content: bytes, header: ImageHeader, *, at_least: tuple[int, int] | None = None
     ) -> DecodedPicture | Unusable:
-        """See `decode`."""
+        """Decode a file, as `decode` does."""
 
 
 def decode_once() -> DecodeFunction:

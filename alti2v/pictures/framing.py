@@ -32,7 +32,7 @@ class StepKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FramingStep:
-    """One step.
+    """Step of a framing: a resize, a crop or a padding.
 
     Attributes:
         kind: One of `StepKind`.

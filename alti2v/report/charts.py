@@ -40,7 +40,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """One axis.
+    """Axis of a chart.
 
     Attributes:
         label: Title of the axis.

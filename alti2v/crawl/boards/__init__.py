@@ -1,1 +1,1 @@
-"""How boards are asked and what they answer: two dialects, as pure functions to addresses and from answers."""
+"""Dialects of boards: pure functions that make the addresses of requests and parse the answers."""

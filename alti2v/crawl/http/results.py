@@ -34,7 +34,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A redirect."""
+    """Redirect to another address."""
 
     url: str
 

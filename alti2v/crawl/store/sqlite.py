@@ -76,7 +76,8 @@ class Database:
             or any(str(sql) not in schema for (sql,) in self._connection.execute(_CODE))
             or not _columns_of(schema) <= _columns(self._connection)
         ):
-            raise DamagedError(f"{self._path} is not a ledger of this program: {self._repair}")
+            kind = "of an earlier version" if found and found < version else "not a ledger of this program"
+            raise DamagedError(f"{self._path} is {kind}: {self._repair}")
 
     def _readable(self) -> str:
         """Return the URI with which the database can be read without writing anything beside it.

@@ -165,7 +165,7 @@ def _verify(dataset: _Dataset, progress: ProgressHook) -> Verification:
     return Verification(
         checked={
             "shards": len(manifest.shards),
-            "pictures": manifest.total,
+            "samples": manifest.total,
             "posts": sum(manifest.outcomes.values()),
         },
         findings=tuple(findings),

@@ -30,7 +30,7 @@ _GHOST_IDS = 2_000_000_000
 
 
 class BoardPost(NamedTuple):
-    """One post.
+    """Post of the stand-in board.
 
     Attributes:
         ordinal: Index of the post; posts are counted from 0, oldest first.

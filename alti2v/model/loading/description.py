@@ -151,7 +151,7 @@ class ModelThresholds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelDescription:
-    """A tagger.
+    """Description of a tagger: how it is fed, and what its outputs mean.
 
     Attributes:
         family: Family of the folder, for display.

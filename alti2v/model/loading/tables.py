@@ -160,7 +160,7 @@ def read_category_thresholds(content: bytes, file: str, category_of: Mapping[str
 
 
 def read_document(content: bytes, file: str) -> Any:  # noqa: ANN401 - the caller checks the shape
-    """Read JSON.
+    """Parse the JSON of a downloaded file.
 
     Raises:
         ValueError: It is not JSON.

@@ -49,7 +49,7 @@ def augmenting_model(network: Network, what: Augmentation) -> Any:  # noqa: ANN4
         """The augmentation as a layer without weights, computed in float32 whatever the network computes in."""
 
         def call(self, images: Any, changes: Any) -> Any:  # noqa: ANN401 - tensors
-            """See `augmented`."""
+            """Change a batch of pictures, as `augmented` does."""
             return augmented(images, changes, what=what)
 
     images = keras.Input((size, size, 3), dtype="uint8", name="images")

@@ -347,7 +347,7 @@ def load_tagger(
 
     Args:
         path: A RUN or the saved model in it (Keras), or the folder of an export or of a tagger of any family in
-            `taggers.families` (onnxruntime; TensorFlow is not imported), or the name of one, see `taggers.hub`.
+            `loading.families` (onnxruntime; TensorFlow is not imported), or the name of one, see `loading.hub`.
         batch_size: Pictures per forward pass, > 0.
         precision: Number format that the layers of a RUN compute in: "float32", "bfloat16", "float16", or
             "auto", bfloat16 where this machine is faster in it. model.onnx is always computed as it is.

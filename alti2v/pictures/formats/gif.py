@@ -16,7 +16,7 @@ _PLACE = struct.Struct("<HHHH")  # left, top, width, height
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block.
+    """Block of a GIF file.
 
     Attributes:
         kind: First byte: an extension, an image, the trailer, or another value.

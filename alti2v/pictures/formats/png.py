@@ -55,7 +55,7 @@ class PngHeader:
 
 @dataclass(frozen=True, slots=True)
 class PngChunk:
-    """A chunk.
+    """Chunk of a PNG file.
 
     Attributes:
         kind: Its type.

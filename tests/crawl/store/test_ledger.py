@@ -91,5 +91,5 @@ def test_a_ledger_of_an_older_schema_is_refused(tmp_path: Path) -> None:
         old.execute("PRAGMA user_version=2")
     old.close()
 
-    with pytest.raises(DamagedError, match=r"verify .* --repair"):
+    with pytest.raises(DamagedError, match=r"is of an earlier version: run .*verify .* --repair"):
         Ledger(tmp_path / "ledger")

@@ -58,7 +58,7 @@ def test_a_whole_dataset_has_no_findings(whole: Path) -> None:
     verification = verify_dataset(whole, deep=True, progress=seen.append)
 
     assert verification.findings == ()
-    assert verification.checked == {"shards": 4, "pictures": 24, "posts": 24}
+    assert verification.checked == {"shards": 4, "samples": 24, "posts": 24}
     assert (seen[-1].done, seen[-1].total) == (24, 24)
 
 

@@ -73,7 +73,7 @@ class HandOutput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandDescription:
-    """A model.json.
+    """Content of a model.json that somebody has written for a folder.
 
     Attributes:
         labels: File with the tags, or the tags themselves.
