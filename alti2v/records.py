@@ -11,11 +11,14 @@ Terms used throughout the program:
 
 from __future__ import annotations
 
+import difflib
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import NamedTuple
+
+_SUGGESTIONS = 3  # names that a message offers, at most
 
 
 class Category(StrEnum):
@@ -154,6 +157,12 @@ def composed(tag: str) -> str:
     compatible forms stay apart, because boards have them as tags of their own.
     """
     return tag if tag.isascii() else unicodedata.normalize("NFC", tag)
+
+
+def nearest(name: str, known: Iterable[str], *, otherwise: str = "check its spelling") -> str:
+    """Return advice for a name that is not known: those of `known` that are spelled alike, or `otherwise`."""
+    near = difflib.get_close_matches(name, known, n=_SUGGESTIONS)
+    return f"did you mean {' or '.join(near)}?" if near else otherwise
 
 
 def tag_names(text: str) -> tuple[str, ...]:

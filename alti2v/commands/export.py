@@ -131,7 +131,7 @@ def _clients(parity: ClientParity) -> str:
     return (
         f"on {counted(parity.pictures, 'validation picture')}, probabilities in other programs differ from the "
         f"run's by {parity.mean:.4f} on average and {parity.largest:.3f} at most; {parity.changed:,} of "
-        f"{counted(parity.tags, 'tag')} cross the threshold"
+        f"{counted(parity.tags, 'prediction')} cross the threshold"
     )
 
 

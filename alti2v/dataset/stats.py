@@ -21,7 +21,7 @@ from alti2v.dataset.explore.samples import PictureAt, SampleOfRows, Sheet
 from alti2v.dataset.manifest import Manifest, check_labels, read_manifest, read_vocabulary
 from alti2v.errors import UsageError
 from alti2v.pictures.recipe import ImageRecipe
-from alti2v.records import Progress, ProgressHook, Tag, composed, ignore_progress
+from alti2v.records import Progress, ProgressHook, Tag, composed, ignore_progress, nearest
 from alti2v.storage.layout import MANIFEST_FILE, SPLITS, TAGS_FILE, parse_shard_name
 from alti2v.storage.location import Address, local_copies, open_location
 from alti2v.storage.order import distinct, random_order
@@ -178,7 +178,8 @@ def _counted(
         progress(Progress(stage="counting", done=done, total=total, unit="pictures"))
     for tag, pick in picks.items():
         if tag and not pick.total:
-            raise UsageError(f"no picture of {config.dataset} has the tag {tag!r}: check its spelling")
+            advice = nearest(tag, [known.name for known in vocabulary])
+            raise UsageError(f"no picture of {config.dataset} has the tag {tag!r}: {advice}")
     sizes, groups = duplicate_groups(
         tables, manifest, distinct(counts.followed_groups), at_most=config.groups, seed=config.seed
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -11,11 +10,9 @@ import numpy as np
 from alti2v.arrays import Int64Array
 from alti2v.errors import UsageError
 from alti2v.model.options.choices import CATEGORIES, RATING
-from alti2v.records import composed
+from alti2v.records import composed, nearest
 
 IGNORED = ""  # category of outputs that are no tags, such as a model's padding
-
-_SUGGESTIONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +25,7 @@ class OutputTags:
         members: Category -> its outputs, ascending; only categories that occur, in the order of `CATEGORIES`.
         index: Name, as it is and composed (`records.composed`) -> output. Of equal names the first counts, and
             a rating only if no tag has its name.
-        file: File that holds the tags, for messages; "" if there is none.
+        file: Path of the file that holds the tags, for messages; "" if there is none.
     """
 
     names: tuple[str, ...]
@@ -79,11 +76,8 @@ def find_tag(vocabulary: OutputTags, name: str, *, denial: str = "the model know
     for spelling in (wanted, composed_name, with_underscores, with_underscores.lower()):
         if spelling in vocabulary.index:
             return vocabulary.index[spelling]
-    near = difflib.get_close_matches(spelling, vocabulary.index, n=_SUGGESTIONS)
-    advice = f"see {vocabulary.file} of the model for all its tags" if vocabulary.file else "check its spelling"
-    if near:
-        advice = f"did you mean {' or '.join(near)}?"
-    raise UsageError(f"{denial} tag {wanted!r}: {advice}")
+    otherwise = f"see {vocabulary.file} for all its tags" if vocabulary.file else "check its spelling"
+    raise UsageError(f"{denial} tag {wanted!r}: {nearest(spelling, vocabulary.index, otherwise=otherwise)}")
 
 
 def find_tags(

@@ -96,8 +96,8 @@ def stats_table(stats: DatasetStats) -> Mapping[str, str]:
         "shards": f"{stats.shards:,}, {stats.bytes / 1e6:,.1f} MB, pictures {_of_size(stats.image)}",
         "ids": f"{stats.first_id:,} to {stats.last_id:,}"
         if stats.first_id < FIRST_DERIVED_ID
-        else "made from the MD5s of the pictures; the tables in metadata/ have each picture's id and its url, "
-        "the path",
+        else "made from the MD5s of the pictures; the tables in metadata/ have each picture's id, and its path "
+        "as url",
         "years": " to ".join(map(str, dict.fromkeys((years[0], years[-1])))) if years else "",
         "ratings": first(stats.ratings, 5) if any(stats.ratings) else "",
         "sources": first(stats.hosts, 5),

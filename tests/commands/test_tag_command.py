@@ -338,7 +338,7 @@ def one_line(err: Any) -> Any:
         (["{art}/gone"], 2, "gone does not exist"),
         (["{art}/*.bmp"], 2, "nothing matches"),
         (["{art}", "--exclude", "red_eye"], 2, "did you mean red_eyes"),
-        (["{art}", "--format", "sidecar", "--always-first", "sabre"], 2, "no tag 'sabre'"),
+        (["{art}", "--format", "sidecar", "--always-first", "sabre"], 2, "selected_tags.csv for all its tags"),
         (["{art}", "--format", "sidecar", "--replace", "x", "y"], 2, "no tag 'x'"),
         (["{art}", "--threshold", "2"], 2, "threshold 2.0 is not in"),
         (["{art}", "--threshold", "half"], 2, "--threshold 'half'"),

@@ -511,8 +511,8 @@ def test_a_picture_that_the_store_has_changed_is_damaged_named_and_taken_once_re
 
     assert (outcomes["stored"], outcomes["dropped damaged"]) == (19, 2)
     (line,) = [line for line in said if "damaged" in line]
-    assert "1 stored pictures do not have the bytes" in line
-    assert "(posts 7)" in line
+    assert "1 picture differs from what was stored" in line
+    assert "posts 7)" in line
     assert "verify --repair" in line
 
     tar.write_bytes(sound)

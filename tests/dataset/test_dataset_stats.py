@@ -250,7 +250,7 @@ def test_the_command_prints_and_writes(
 
 def test_bad_input(dataset: Path, tmp_path: Path) -> None:
     """An unknown tag, a store, and a cut or missing table are one error each."""
-    with pytest.raises(UsageError, match="has the tag 'slo'"):
+    with pytest.raises(UsageError, match="has the tag 'slo': did you mean solo"):
         dataset_stats(StatsConfig(dataset=dataset, tags=("slo",)))
     with pytest.raises(UsageError, match="is a store, not a dataset"):
         dataset_stats(StatsConfig(dataset=dataset.parent / "store"))

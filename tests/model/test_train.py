@@ -244,7 +244,7 @@ def test_more_epochs_go_on(dataset: Path, tmp_path: Path, reference: Any) -> Non
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"recipe": "seed"}, "--recipe modern, not seed"),
+        ({"recipe": "seed"}, "was started with --recipe modern, not seed: give the same"),
         ({"batch_size": 8}, "--batch-size 16, not 8"),
         ({"seed": 1}, "--seed 0, not 1"),
         ({"epochs": 1}, "--epochs 2"),

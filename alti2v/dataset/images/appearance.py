@@ -35,6 +35,7 @@ from alti2v.dataset.plan.perceptual_hashes import HashView
 from alti2v.dataset.plan.posts import StorePosts
 from alti2v.dataset.plan.thumbnails import THUMBNAIL_BYTES, THUMBNAIL_SIDE_PX
 from alti2v.errors import DamagedError, VersionError
+from alti2v.numerals import counted
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Progress, ProgressHook
 from alti2v.storage.columns import HASH_COLUMNS, SURVEY, THUMBNAIL_COLUMN
@@ -176,8 +177,8 @@ def report_changed(preparation: Preparation, prepared: DiskTable) -> None:
         return
     named = ", ".join(map(str, ids[:_NAMED_POSTS])) + (", ..." if len(ids) > _NAMED_POSTS else "")
     line = (
-        f"{preparation.store}: {len(ids):,} stored pictures do not have the bytes that were stored, and are "
-        f"dropped as damaged (posts {named}): run `alti2v verify --repair {preparation.store}`, then crawl "
+        f"{preparation.store}: {counted(len(ids), 'picture differs', 'pictures differ')} from what was stored "
+        f"(dropped as damaged: posts {named}): run `alti2v verify --repair {preparation.store}`, then crawl "
         "or import again, and build again"
     )
     preparation.progress(Progress(stage="preparing", done=0, total=None, unit="pictures", milestone=line))

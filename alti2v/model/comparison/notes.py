@@ -33,15 +33,21 @@ def label_notes(codes: Sequence[Codes]) -> list[str]:
 
 
 def picture_notes(contestants: Sequence[Contestant], originals: Originals | None) -> list[str]:
-    """Note where pictures were smaller than the models take, or missing."""
+    """Note where pictures were smaller than the models take, or missing.
+
+    An export takes larger ones than its run, and is no better for it.
+    """
     notes = []
+    of_runs = {one.origin.weights for one in contestants if one.is_run}
     if originals is None:
         for dataset in dict.fromkeys(one.dataset for one in contestants):
             manifest = read_manifest(dataset)
             small = [
                 one.name
                 for one in contestants
-                if one.dataset == dataset and is_smaller(manifest, one.tagger.preprocessing)
+                if one.dataset == dataset
+                and one.origin.weights not in of_runs
+                and is_smaller(manifest, one.tagger.preprocessing)
             ]
             if small:
                 takes = "takes" if len(small) == 1 else "take"

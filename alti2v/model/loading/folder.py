@@ -95,7 +95,9 @@ def open_tagger(path: Path) -> OpenedTagger:
     )  # of any family
     if thresholds.overall is None and (threshold := _reported_threshold(folder)) is not None:
         thresholds = replace(thresholds, overall=threshold, overall_source=REPORT_FILE)
-    description = replace(description, thresholds=thresholds)
+    description = replace(
+        description, thresholds=thresholds, vocabulary=_located(description.vocabulary, folder)
+    )
     forward = forward_of(loaded, description, folder)
     return OpenedTagger(
         folder=folder,
@@ -117,7 +119,13 @@ def read_vocabulary(path: Path) -> OutputTags:
         return make_vocabulary((tag.name, tag.category.value) for tag in read_model_tags(path))
     folder, chosen = found
     with _told_of(folder):
-        return chosen.family.table({name: _content(folder / name) for name in chosen.files}).vocabulary
+        table = chosen.family.table({name: _content(folder / name) for name in chosen.files})
+    return _located(table.vocabulary, folder)
+
+
+def _located(vocabulary: OutputTags, folder: Path) -> OutputTags:
+    """Replace the name of the file of tags by its path, for messages."""
+    return replace(vocabulary, file=str(folder / vocabulary.file))
 
 
 def refused(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from alti2v.model.loading.description import ModelDescription, ModelInput, ModelOutput, ModelThresholds
 from alti2v.model.loading.graph import GraphTensor
@@ -12,10 +13,13 @@ from alti2v.records import Tag
 from alti2v.storage.layout import MODEL_FILE, MODEL_TAGS_FILE, WEIGHTS_FILE
 
 
-def describe_run(tags: Sequence[Tag], *, size: int, features: int, threshold: float | None) -> ModelDescription:
+def describe_run(
+    folder: Path, tags: Sequence[Tag], *, size: int, features: int, threshold: float | None
+) -> ModelDescription:
     """Describe the network of a run.
 
     Args:
+        folder: Folder of the network.
         tags: Tags in the order of the outputs.
         size: Side of the pictures, px.
         features: Length of a vector.
@@ -29,6 +33,8 @@ def describe_run(tags: Sequence[Tag], *, size: int, features: int, threshold: fl
             preparation=ImageRecipe(size=size),
         ),
         output=ModelOutput(tags="probabilities", vectors="features", features=features),
-        vocabulary=make_vocabulary(((tag.name, tag.category.value) for tag in tags), file=MODEL_TAGS_FILE),
+        vocabulary=make_vocabulary(
+            ((tag.name, tag.category.value) for tag in tags), file=str(folder / MODEL_TAGS_FILE)
+        ),
         thresholds=ModelThresholds(overall=threshold, overall_source=MODEL_FILE),
     )

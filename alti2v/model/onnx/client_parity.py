@@ -115,6 +115,6 @@ def parity_line(clients: ClientParity, *, of_originals: bool) -> str:
     return (
         f"On {which}, decoded, padded and resized as other programs do it, probabilities "
         f"differ from those of the run by {clients.mean:.4f} on average and {clients.largest:.3f} at most; "
-        f"{clients.changed:,} of {clients.tags:,} tags are on the other side of the threshold "
+        f"{clients.changed:,} of {clients.tags:,} predictions are on the other side of the threshold "
         f"{clients.threshold:.4f}. Most of this is due to the JPEG that the run makes first."
     )

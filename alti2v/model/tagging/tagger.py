@@ -399,7 +399,11 @@ def _from_saved_model(path: Path, folder: Path, *, batch_size: int, threads: int
     return Tagger(
         forward=forward,
         description=describe_run(
-            saved.tags, size=saved.size, features=saved.architecture.features, threshold=saved.threshold
+            folder,
+            saved.tags,
+            size=saved.size,
+            features=saved.architecture.features,
+            threshold=saved.threshold,
         ),
         device="GPU" if backend.tf.config.list_physical_devices("GPU") else "CPU",
         tuned=read_thresholds(folder),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -94,17 +94,21 @@ class RunSettings:
         return settings
 
     def differences(self, other: RunSettings) -> list[str]:
-        """List the options that differ, as "--seed 0, not 1"; epochs and the dataset are not among them."""
-        ours, theirs = self._options(), other._options()
+        """List the options that differ, as "--seed 0, not 1"; epochs and the dataset are not among them.
+
+        The options that replace parts of a recipe are compared only if the recipe is the same.
+        """
+        replaced = RECIPE_OPTIONS if self.recipe_name == other.recipe_name else ()
+        ours, theirs = self._options(replaced), other._options(replaced)
         return [
             _stated(option, value, theirs[option])
             for option, value in ours.items()
             if _comparable(value) != _comparable(theirs[option])
         ]
 
-    def _options(self) -> dict[str, Any]:
+    def _options(self, replaced: Sequence[str]) -> dict[str, Any]:
         recipe = _recipe_json(self.recipe)
-        options = {name: recipe[name] for name in RECIPE_OPTIONS if name != "epochs"}
+        options = {name: recipe[name] for name in replaced if name != "epochs"}
         names = ("weights", "precision", "seed", "cache_features")
         options |= {"recipe": self.recipe_name, "from": self.start}
         options |= {name: getattr(self, name) for name in names}

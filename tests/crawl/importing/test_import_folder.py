@@ -486,7 +486,7 @@ def test_status_and_card_name_an_imported_source(tmp_path: Path) -> None:
     assert "board" not in card
     assert "made from the MD5s of the pictures" in stats
     assert "made from the MD5s of the pictures" in page.read_text()
-    assert "metadata/ have each picture's id and its url" in stats
+    assert "metadata/ have each picture's id, and its path as url" in stats
     assert "not said" not in stats
     assert "<h3>Sources" not in page.read_text()
 

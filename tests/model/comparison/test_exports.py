@@ -76,6 +76,7 @@ def test_a_run_and_its_export_are_one_network(trained: Path, monkeypatch: pytest
 
     assert "run and exported are the same network" in " ".join(found.notes)
     assert "evaluated alone, a run is computed in bfloat16" in " ".join(found.notes)
+    assert "larger pictures" not in " ".join(found.notes)
     np.testing.assert_allclose(
         found.models[0].paired.average_precision, found.models[1].paired.average_precision, atol=1e-6
     )

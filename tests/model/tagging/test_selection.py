@@ -165,9 +165,7 @@ def test_unknown_names_get_the_nearest_ones_offered() -> None:
     with pytest.raises(UsageError, match=r"no tag 'zzzzzz': check its spelling"):
         find_tag(VOCABULARY, "zzzzzz")
     of_file = make_vocabulary([("1girl", "general")], file="selected_tags.csv")
-    with pytest.raises(
-        UsageError, match=r"no tag 'zzzzzz': see selected_tags\.csv of the model for all its tags"
-    ):
+    with pytest.raises(UsageError, match=r"no tag 'zzzzzz': see selected_tags\.csv for all its tags"):
         find_tag(of_file, "zzzzzz")
 
 
