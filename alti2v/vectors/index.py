@@ -152,7 +152,7 @@ def nearest(index: Index, queries: Vectors, count: int) -> tuple[Int64Array, Flo
     distances, rows = index.faiss_index.search(searchable(queries, index.origin), min(count, index.rows))
     if index.origin.form is Form.BINARY:
         return rows, 1 - distances / (8 * index.origin.width)
-    return rows, distances.astype(np.float64)
+    return rows, distances.astype(np.float64).clip(-1, 1)  # faiss rounds the vectors to 16 bits
 
 
 def neighbours(index: Index, query: Vectors, count: int) -> tuple[Neighbour, ...]:

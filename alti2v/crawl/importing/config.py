@@ -66,7 +66,8 @@ class ImportConfig:
                 raise UsageError(f"{name.replace('_', '-')} is {getattr(self, name)}: give {low:,} to {high:,}")
         if self.pictures_url is not None:
             origin_of_pictures(self.pictures_url)
-        if self.tag_site is not None and known_dialect(base_url(self.tag_site)) is Dialect.GELBOORU:
+        dialect = None if self.tag_site is None else known_dialect(base_url(self.tag_site))
+        if dialect not in (None, Dialect.DANBOORU):
             raise UsageError(
                 f"--tag-categories {self.tag_site} is not a Danbooru site: give donmai, danbooru, or its URL"
             )
