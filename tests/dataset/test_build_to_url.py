@@ -510,7 +510,7 @@ def test_it_is_verified_there(s3: S3Server) -> None:
     s3.client.put_object(Bucket=BUCKET, Key="sets/one/data/stray.tar", Body=b"")
     found = verify_dataset(URL)
 
-    assert (whole.findings, whole.checked["pictures"]) == ((), POSTS)
+    assert (whole.findings, whole.checked["samples"]) == ((), POSTS)
     assert sorted({finding.where for finding in found.findings}) == [
         "data/stray.tar",
         *(name.removeprefix("sets/one/") for name in (tar, index)),

@@ -41,7 +41,7 @@ def test_it_is_verified(served: Served, without_ranges: str) -> None:
     """Whole files are sufficient."""
     for url in (served.url, without_ranges):
         found = verify_dataset(url, deep=True)
-        assert (found.findings, found.checked["pictures"]) == ((), 40)
+        assert (found.findings, found.checked["samples"]) == ((), 40)
 
 
 def test_it_is_looked_at(dataset: Path, served: Served, tmp_path: Path) -> None:
