@@ -101,7 +101,7 @@ def tag_files(
         UsageError: A file, the model, a tag or a category does not exist, or the model has no thresholds for
             the rule.
         DamagedError: The model is damaged.
-        DataError: There is no picture.
+        DataError: Standard input names no picture.
         StorageError: The disk is full.
     """
     begun_s = time.monotonic()

@@ -121,7 +121,7 @@ class FramedJob(DecoderJob[Uint8Array]):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Lengths of the result."""
+        """Shape of the pixels: height, width and channels."""
         return self.framing.size, self.framing.size, self.framing.channels
 
     def result(self, answer: JobAnswer, content: bytes | memoryview) -> Uint8Array:

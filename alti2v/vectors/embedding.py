@@ -94,7 +94,7 @@ def embed(
         UsageError: A file or the model does not exist, the model gives no vectors, or `out` is of another
             model or form.
         DamagedError: The model, the dataset or a part is damaged.
-        DataError: There is no picture.
+        DataError: Standard input names no picture.
         StorageError: `out` cannot be written to.
     """
     begun_s = time.monotonic()

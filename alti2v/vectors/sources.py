@@ -34,8 +34,7 @@ def count_sources(inputs: Sequence[str]) -> int | None:
     """Count the pictures; None if standard input lists some.
 
     Raises:
-        UsageError: An input does not exist.
-        DataError: There is no picture.
+        UsageError: An input does not exist, or there is no picture.
     """
     dataset = dataset_among(inputs)
     if dataset is None:

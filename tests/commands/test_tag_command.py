@@ -334,7 +334,7 @@ def one_line(err: Any) -> Any:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["{art}/empty"], 1, "no picture in"),
+        (["{art}/empty"], 2, "no picture in"),
         (["{art}/gone"], 2, "gone does not exist"),
         (["{art}/*.bmp"], 2, "nothing matches"),
         (["{art}", "--exclude", "red_eye"], 2, "did you mean red_eyes"),

@@ -16,7 +16,7 @@ PICTURE = frozenset({"jpg", "jpeg", "jpe", "jfif", "png", "gif", "webp", "avif",
 
 
 class Dialect(StrEnum):
-    """Program that a board runs on."""
+    """Software of a board, which decides how it is asked and how it answers."""
 
     GELBOORU = "gelbooru"
     DANBOORU = "danbooru"

@@ -100,7 +100,7 @@ def _proxy(name: str, value: str) -> Proxy:
 
 
 def names_private_host(url: str) -> bool:
-    """Return whether an address itself names this machine or a private network.
+    """Return whether the host of a URL is this machine or a private network, as far as the URL alone tells.
 
     The proxy resolves names, so only written addresses can be checked. Legacy spellings of IPv4
     addresses (inet_aton(3): 127.1, 0x7f000001, 2130706433) count as well.

@@ -137,7 +137,7 @@ class AddressGuard:
                 self._own_addresses.add(_normal(self._own_name))
 
     def note(self, name: str, addresses: Iterable[str]) -> None:
-        """Note the addresses that a name has been resolved to, before they are connected to."""
+        """Allow the addresses that a name was resolved to, if it is the name of `own_host`."""
         if self._own_name is not None and name.rstrip(".").lower() == self._own_name:
             self._own_addresses.update(map(_normal, addresses))
 

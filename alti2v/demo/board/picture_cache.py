@@ -189,7 +189,7 @@ async def open_pictures(corpus: Corpus, *, processes: int) -> AsyncIterator[Pict
 
 
 def tail(index: int) -> bytes:
-    """Bytes after the image in the files of a post that repeats a picture."""
+    """Return bytes to add at the end of a picture, so that posts of one picture have different files."""
     return b"\npost %d" % index
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alti2v.errors import UsageError
 from alti2v.model.comparison.origin import ModelOrigin, origin_of, with_dataset
-from alti2v.model.loading.folder import recognised
+from alti2v.model.loading.folder import recognised, refused
 from alti2v.model.loading.hub import fetch_model, is_hub_name
 from alti2v.model.tagging.tagger import Tagger, load_tagger
 from alti2v.storage.directory import DirectoryKind, described_kind
@@ -58,16 +58,16 @@ def open_contestants(
             no runs, so that rounding makes no difference between a run and its export.
 
     Raises:
-        UsageError: A model does not exist, is given twice, or there is no dataset for it.
+        UsageError: A folder holds no model, a model is given twice, or there is no dataset for it.
         DamagedError: A model is damaged.
         RemoteError: The hub does not answer.
     """
     located = [_located(model) for model in models]
-    for path, given in located:
-        if not path.exists():
-            raise UsageError(f"{given} does not exist: give the folder of a model")
-    _refuse_repeated([path.resolve() for path, _ in located], models)
     are_runs = [is_run(path) for path, _ in located]
+    for (path, _), is_of_run in zip(located, are_runs, strict=True):
+        if not is_of_run and recognised(path) is None:
+            raise UsageError(refused(path))
+    _refuse_repeated([path.resolve() for path, _ in located], models)
     origins = [origin_of(path, is_run=one) for (path, _), one in zip(located, are_runs, strict=True)]
     datasets = [_dataset_of(model, found, dataset) for model, found in zip(models, origins, strict=True)]
     first = next((one for one in datasets if one is not None), None)

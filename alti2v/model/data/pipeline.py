@@ -224,7 +224,7 @@ def ids_of_batch(
 
 
 def ready(batches: Any) -> Any:  # noqa: ANN401 - tf.data.Dataset
-    """Prefetch a few batches."""
+    """Make a chain of batches ready to be read: a few are prefetched, and tf.data tunes nothing itself."""
     options = backend.tf.data.Options()
     # To choose these numbers itself, tf.data times every step of every sample, which costs 5 % of decoding it.
     options.autotune.enabled = False

@@ -13,7 +13,7 @@ import numpy as np
 
 from alti2v.arrays import Float32Array
 from alti2v.errors import UsageError
-from alti2v.model.loading.graph import NUMBER_TYPES, PICTURE_TYPES, Graph, GraphTensor, listed
+from alti2v.model.loading.graph import NUMBER_TYPES, PICTURE_TYPES, Graph, GraphTensor, named_tensors
 from alti2v.model.vocabulary import OutputTags
 from alti2v.pictures.framing import Framing
 from alti2v.pictures.recipe import ImageRecipe
@@ -206,8 +206,8 @@ def require_inputs(graph: Graph, takes: ModelInput) -> None:
     unfed = [one for one in graph.inputs if one.name not in (takes.name, takes.mask)]
     if unfed:
         raise UsageError(
-            f"the model also takes {listed(unfed)}, which nothing describes: it is a model of another kind, or "
-            "a model.json has to name it (docs/MODELS.md)"
+            f"the model also takes {named_tensors(unfed)}, which nothing describes: it is a model of "
+            "another kind, or a model.json has to name it (docs/MODELS.md)"
         )
 
 

@@ -53,12 +53,12 @@ class Graph:
         found = [one for one in self.inputs if one.name == name or (name is None and is_picture(one))]
         if not found and name is not None:
             raise UsageError(
-                f"the model has no input {name!r}, only {listed(self.inputs)}: give the name of one"
+                f"the model has no input {name!r}, only {named_tensors(self.inputs)}: give the name of one"
             )
         if len(found) != 1:
             raise UsageError(
-                f"the model takes {listed(self.inputs)} instead of pictures such as (N, S, S, 3) float32: "
-                "it is a model of another kind"
+                f"the model takes {named_tensors(self.inputs)} instead of pictures such as (N, S, S, 3) "
+                "float32: it is a model of another kind"
             )
         return found[0]
 
@@ -68,6 +68,6 @@ def is_picture(tensor: GraphTensor) -> bool:
     return tensor.type in PICTURE_TYPES and len(tensor.shape) == 4 and 3 in (tensor.shape[1], tensor.shape[3])
 
 
-def listed(tensors: Iterable[GraphTensor]) -> str:
+def named_tensors(tensors: Iterable[GraphTensor]) -> str:
     """Name tensors for a message."""
     return f"{', '.join(map(str, tensors)) or 'nothing':.200}"

@@ -310,11 +310,11 @@ def _tags(facts: Facts) -> list[str]:
         ("Left out", [c for c in facts.labels.changes if c.became is None]),
     ):
         if changes:
-            lines += [f"{title}: {_listed(changes)}", ""]
+            lines += [f"{title}: {_named_changes(changes)}", ""]
     return lines
 
 
-def _listed(changes: Sequence[Change]) -> str:
+def _named_changes(changes: Sequence[Change]) -> str:
     shown = ", ".join(
         f"{as_markdown(change.tag)}"
         + (f" as {as_markdown(change.became)}" if change.became not in (None, change.tag) else "")

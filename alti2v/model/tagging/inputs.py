@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from alti2v.errors import DataError, UsageError
+from alti2v.errors import UsageError
 from alti2v.model.tagging.preprocess import Problem
 from alti2v.pictures.suffixes import PICTURE_SUFFIXES, UNREAD_SUFFIXES
 
@@ -57,8 +57,7 @@ def count_pictures(arguments: Sequence[str]) -> int | None:
     """Count what `find_pictures` will find; None if some are listed, because a list can be read only once.
 
     Raises:
-        UsageError: An argument names nothing that exists.
-        DataError: There is no picture.
+        UsageError: An argument names nothing that exists, or there is no picture.
     """
     for argument in arguments:
         _require_something(argument)
@@ -68,7 +67,7 @@ def count_pictures(arguments: Sequence[str]) -> int | None:
         return None
     if not count:
         others = f"; {unread_words(unread)}" if unread else ""
-        raise DataError(
+        raise UsageError(
             f"no picture in {', '.join(arguments)}: give files ending in {', '.join(sorted(PICTURE_SUFFIXES))}"
             f"{others}"
         )

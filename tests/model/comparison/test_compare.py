@@ -143,9 +143,11 @@ def test_the_command_says_which_is_better(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_bad_input_is_one_line(tmp_path: Path) -> None:
-    """No common tag, another size, an unknown split or a missing run end in one line."""
+    """No common tag, another size, an unknown split, a missing run or an empty folder end in one line."""
     data = dataset(tmp_path / "data")
     first = run(tmp_path / "a", data, names=("red", "blue"))
+    empty = tmp_path / "empty"
+    empty.mkdir()
     with pytest.raises(UsageError, match="the models have no tag in common"):
         write_comparison(CompareConfig(models=(first, run(tmp_path / "b", data, names=("white", "black")))))
     with pytest.raises(UsageError, match="has pictures of 32 px, the model takes 48 px"):
@@ -154,5 +156,7 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
         CompareConfig(models=(first,), split="tset")
     with pytest.raises(UsageError, match="nods does not exist: give the folder of a model"):
         compare(CompareConfig(models=(tmp_path / "nods",)), out=tmp_path / "out")
+    with pytest.raises(UsageError, match="holds no model of alti2v"):
+        compare(CompareConfig(models=(empty,)), out=tmp_path / "out")
     with pytest.raises(UsageError, match="does not exist"):
         write_comparison(CompareConfig(models=(first, tmp_path / "nobody")))

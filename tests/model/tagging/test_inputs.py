@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from alti2v.errors import DataError, UsageError
+from alti2v.errors import UsageError
 from alti2v.model.tagging.inputs import count_pictures, find_pictures, listed_names
 from alti2v.model.tagging.preprocess import Problem, read_picture_file
 
@@ -102,7 +102,7 @@ def test_formats_that_are_not_read_are_counted(tmp_path: Path) -> None:
 
         assert len(list(find_pictures([argument], unread=unread))) == 2
         assert unread == {".bmp": 1, ".jxl": 2}
-    with pytest.raises(DataError, match=r"no picture in .*; 1 \.bmp is not read: convert to PNG"):
+    with pytest.raises(UsageError, match=r"no picture in .*; 1 \.bmp is not read: convert to PNG"):
         count_pictures([f"{tmp_path}/*.bmp"])
 
 

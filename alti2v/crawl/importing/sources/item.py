@@ -40,7 +40,7 @@ class ItemFault(StrEnum):
 
 
 class Lack(StrEnum):
-    """Reason to skip an item that is not a post of its own, besides those of `Skip`."""
+    """Reason to skip an item of a source because of its id; `Skip` has the other reasons."""
 
     NO_ID = "no_id"  # a row without an id that could find its picture
     REPEATED_ID = "repeated_id"  # another item of the source has this id; the first one counts

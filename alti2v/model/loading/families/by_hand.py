@@ -28,7 +28,7 @@ from alti2v.model.loading.graph import (
     Graph,
     GraphTensor,
     is_picture,
-    listed,
+    named_tensors,
 )
 from alti2v.model.loading.tables import (
     CATEGORY_OF_WORD,
@@ -249,7 +249,7 @@ def _output(graph: Graph, gives: HandOutput, *, tags: int) -> ModelOutput:
 def _named(tensors: Collection[GraphTensor], name: str, what: str) -> GraphTensor:
     found = next((one for one in tensors if one.name == name), None)
     if found is None:
-        raise ValueError(f"the model has no {what} {name!r:.80}, only {listed(tensors)}")
+        raise ValueError(f"the model has no {what} {name!r:.80}, only {named_tensors(tensors)}")
     return found
 
 
