@@ -189,17 +189,19 @@ class Tag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One fault that `verify` found.
+    """Fault that `verify` found, or several of a kind.
 
     Attributes:
         where: File, and the key or row in it, relative to the verified directory.
         what: Description of the fault.
         repaired: True if it has been repaired.
+        count: Number of faults.
     """
 
     where: str
     what: str
     repaired: bool = False
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

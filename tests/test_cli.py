@@ -124,7 +124,7 @@ def test_result_as_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> Non
         "file": str(Path("a") / "b"),
         "verification": {
             "checked": {"pictures": 3},
-            "findings": [{"where": "a", "what": "b", "repaired": False}],
+            "findings": [{"where": "a", "what": "b", "repaired": False, "count": 1}],
         },
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -246,8 +247,8 @@ def verify(
             verification = verify_store(Path(store), url=url, repair=is_repair, progress=progress)
             if is_repair and verification.findings:
                 to_fetch = _to_fetch(Path(store))
-    wrong = sum(not finding.repaired for finding in verification.findings)
-    repaired = len(verification.findings) - wrong
+    wrong = sum(finding.count for finding in verification.findings if not finding.repaired)
+    repaired = sum(finding.count for finding in verification.findings if finding.repaired)
     print_result(
         verification,
         as_json=as_json,
@@ -323,11 +324,13 @@ def _advice(directory: Path | str, repair: str | None, work: Path | None) -> str
 
 
 def _found(findings: Sequence[Finding]) -> Mapping[str, str]:
-    """Return a table row for each file with findings, up to `_MOST_FINDINGS` findings."""
+    """Return a table row for each finding, up to `_MOST_FINDINGS`; those of one file are numbered."""
     rows: dict[str, str] = {}
+    of_file: Counter[str] = Counter()
     for finding in findings[:_MOST_FINDINGS]:
-        before = f"{rows[finding.where]}; " if finding.where in rows else ""
-        rows[finding.where] = f"{before}{finding.what}{' (repaired)' if finding.repaired else ''}"
+        of_file[finding.where] += 1
+        number = f" ({of_file[finding.where]})" if finding.where in rows else ""
+        rows[f"{finding.where}{number}"] = f"{finding.what}{' (repaired)' if finding.repaired else ''}"
     more = len(findings) - _MOST_FINDINGS
     return rows | ({"...": f"and {more:,} more: --json names them all"} if more > 0 else {})
 

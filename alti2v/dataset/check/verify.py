@@ -25,6 +25,7 @@ from alti2v.dataset.plan.outcomes import count_outcomes
 from alti2v.dataset.versions.previous import PicturesInShards, pictures_in_shards, read_removed
 from alti2v.dataset.versions.publish import is_interrupted, missing_descriptions, publish_descriptions
 from alti2v.errors import DamagedError, UsageError, VersionError
+from alti2v.numerals import counted
 from alti2v.records import Finding, Progress, ProgressHook, Span, Tag, Verification, ignore_progress
 from alti2v.storage.checksum import content_sha256, file_sha256
 from alti2v.storage.columns import METADATA, OUTCOMES, SURVEY
@@ -150,7 +151,7 @@ def _verify(dataset: _Dataset, progress: ProgressHook) -> Verification:
         with local_copies(dataset.location, shard.name.files) as folder:
             findings += _check_shard(dataset, folder, shard, seen)
         done += shard.samples
-        counts = {"findings": len(findings)} if findings else {}
+        counts = {"faults": sum(finding.count for finding in findings)} if findings else {}
         progress(Progress(stage="verifying", done=done, total=manifest.total, unit="pictures", counts=counts))
     pictures = seen.pictures.whole()
     is_complete = len(pictures.ids) == manifest.total  # else missing rows would make every tag a finding
@@ -329,5 +330,5 @@ def _some(where: str, faults: Sequence[str]) -> list[Finding]:
     """Name the first few faults of a file, and count the rest."""
     findings = [Finding(where=where, what=fault) for fault in faults[:_MAX_NAMED]]
     if more := len(faults) - len(findings):
-        findings.append(Finding(where=where, what=f"{more} more faults of this kind"))
+        findings.append(Finding(where=where, what=f"{counted(more, 'more fault')} of this kind", count=more))
     return findings
