@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from alti2v.dataset.manifest import read_manifest
 from alti2v.model.compare import compare
+from alti2v.model.comparison.contestant import Contestant
+from alti2v.model.comparison.notes import picture_notes
+from alti2v.model.comparison.origin import ModelOrigin
 from alti2v.model.export import export
 from alti2v.model.network import precision
 from alti2v.model.options.evaluation import CompareConfig
@@ -68,6 +73,22 @@ def test_an_export_knows_the_pictures_of_its_run(trained: Path) -> None:
     assert any("were trained or tuned on them" in note for note in seen.notes)
 
 
+def test_an_export_is_not_said_to_need_larger_pictures_than_its_run(tmp_path: Path) -> None:
+    """An export in the wd format is the network of its run, and originals help it no more; they help others."""
+
+    def model(name: str, size: int, weights: str) -> Contestant:
+        tagger: Any = SimpleNamespace(preprocessing=SimpleNamespace(size=size))
+        origin = ModelOrigin(weights=weights)
+        return Contestant(
+            model=name, name=name, tagger=tagger, is_run=name == "run", origin=origin, dataset=data
+        )
+
+    data = dataset(tmp_path / "data", train=range(24, 34), test=range(34, 64))
+    notes = picture_notes([model("run", 32, "a"), model("wd", 448, "a"), model("other", 448, "")], None)
+
+    assert [note.partition(" px of ")[0] for note in notes] == ["other takes larger pictures than the 32"]
+
+
 def test_a_run_and_its_export_are_one_network(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where runs would compute in bfloat16, one beside its export does not; the page says what they are."""
     monkeypatch.setattr(precision, "gain_over_float32", lambda _: 2.0)
@@ -76,7 +97,6 @@ def test_a_run_and_its_export_are_one_network(trained: Path, monkeypatch: pytest
 
     assert "run and exported are the same network" in " ".join(found.notes)
     assert "evaluated alone, a run is computed in bfloat16" in " ".join(found.notes)
-    assert "larger pictures" not in " ".join(found.notes)
     np.testing.assert_allclose(
         found.models[0].paired.average_precision, found.models[1].paired.average_precision, atol=1e-6
     )
