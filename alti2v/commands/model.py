@@ -89,7 +89,7 @@ _eval_option = option_of(EvalConfig)
     "--ema", help="Evaluate and export a moving average of the weights with this decay, such as 0.999."
 )
 @precision_option
-@_train_option("--patience", help="Stop after this many epochs without a better mAP.")
+@_train_option("--patience", help="Stop after this many epochs without a better network.")
 @_train_option("--keep", help="Number of checkpoints to keep, besides the best.")
 @_train_option("--seed", help="Random seed.")
 @_train_option(
@@ -118,8 +118,8 @@ def train(
     """Train a tagger on a DATASET into a RUN.
 
     DATASET is a folder, or a URL such as s3://bucket/dataset. Run the same command again after an
-    interruption: it resumes at the step where it stopped. Later commands use the network with the best mean
-    average precision on the validation split.
+    interruption: it resumes at the step where it stopped. Later commands use the network that is best on
+    the validation split: by mAP, or by micro F1 if fewer than half of the tags have ten pictures there.
     """
     from alti2v.dataset.shard_cache import CacheConfig, open_dataset
     from alti2v.model.train import plan

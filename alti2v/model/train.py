@@ -65,9 +65,9 @@ class TrainReport:
         train_samples: Number of samples in an epoch.
         tags: Number of outputs.
         loss: Mean loss of the last epoch.
-        best_epoch: Epoch of the exported network: the one with the best mean average precision on the
-            validation split (micro F1 if fewer than five tags have ten pictures there), 0 for the head start;
-            the last one without such a split.
+        best_epoch: Epoch of the exported network, by mean average precision on the validation split, or by
+            micro F1 if fewer than half of the tags have ten pictures there; 0 for the head start; the last one
+            without such a split.
         is_averaged: True if the exported network is the average of that one and the head start, or of the last
             epoch and the head start where no epoch was better than it.
         validation_map: Mean average precision of the exported network on the validation split; None without.

@@ -42,9 +42,9 @@ class TrainConfig:
             and loss stay in float32), or "auto": bfloat16 where this machine is faster in it, else float32.
         seed: Seed of the order, augmentation, dropout and initial weights, at least 0.
         validate_every: Epochs between two validations, at least 1; the last epoch is always validated. The run
-            exports the network with the best mean average precision.
-        patience: Validations without a better mean average precision after which training stops, at least 1;
-            None for no limit.
+            exports the best network (`validation.Validation.score`).
+        patience: Validations without a better network after which training stops, at least 1; None for no
+            limit.
         checkpoint_s: Seconds between two checkpoints, at least 0; one is always written at the end.
         keep: Number of checkpoints to keep besides the best network, at least 1.
         cache_features: True to run the frozen layers, up to a block of VGG or all of the backbone, only once on

@@ -37,8 +37,8 @@ class Validation:
         loss: Unweighted cross-entropy per sample, summed or averaged over the tags as in the recipe's loss.
         mean_ap: Mean average precision over the tags that occur; None if no tag occurs.
         micro_f1: Micro F1 at `threshold`.
-        score: Figure by which networks are compared: `mean_ap`, or `micro_f1` where too few tags have enough
-            pictures for a mean that is not mostly chance; None if no tag occurs.
+        score: Figure by which networks are compared: `mean_ap`, or `micro_f1` if fewer than half of the tags
+            have ten pictures, because the mean is mostly chance then; None if no tag occurs.
         threshold: Threshold at which precision equals recall.
         histograms: Histograms of every tag, for tuning the tags' own thresholds.
     """
@@ -60,19 +60,22 @@ def too_few_to_choose(tags: Sequence[Tag], *, train: int, validation: int) -> st
         validation: Number of validation pictures.
     """
     expected = np.array([tag.count for tag in tags]) * validation // train
-    if not validation or not _is_chance(expected):
+    if not validation or fewest_positives(expected, FEW_POSITIVES) == FEW_POSITIVES:
         return ""
     enough = counted(int((expected >= FEW_POSITIVES).sum()), "tag")
     return (
         f"{counted(validation, 'validation picture')} can hardly tell which epoch is the best "
-        f"({FEW_POSITIVES} or more for about {enough} of {len(tags):,}): epochs are compared by micro F1, and "
+        f"({FEW_POSITIVES} or more for about {enough} of {len(tags):,}): "
         "a larger --validation of `alti2v build-shards` is safer"
     )
 
 
 def _is_chance(positives: Int64Array) -> bool:
-    """Return whether a mean average precision over tags with these numbers of pictures is mostly chance."""
-    return fewest_positives(positives, FEW_POSITIVES) != FEW_POSITIVES
+    """Return whether a mean average precision over tags with these numbers of pictures is mostly chance.
+
+    It is if fewer than half of the tags have enough: the other ones decide with the rank of a few pictures.
+    """
+    return 2 * int((positives >= FEW_POSITIVES).sum()) < len(positives)
 
 
 def validate(job: Job, network: Network, *, stored: str | None = None) -> Validation | None:
