@@ -255,7 +255,11 @@ RUN_FILES = (
     (RUN_FILE, "kind, version, dataset, recipe, every setting"),
     (LOG_FILE, "one row per epoch; row 0 is the head start"),
     (CHECKED_FILE, "shards that were compared with their SHA-256, and the state of each file at that time"),
-    (f"{CHECKPOINTS_DIR}/", "training resumes from here; `best.npz` is the network of the best validation"),
+    (
+        f"{CHECKPOINTS_DIR}/",
+        "training resumes from here; `best.npz` is the network of the best validation, `start.npz` the one "
+        "after the head start",
+    ),
     (
         f"{FEATURES_DIR}/",
         "per shard the output of the frozen backbone, with a head start or `--cache-features`",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
@@ -16,10 +17,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from alti2v.cli import main
 from alti2v.vectors.sources import path_of_key
 from alti2v.vectors.vector_file import read_keys
 from tests.dataset.helpers.tiny_store import encoded
+from tests.helpers import command
 from tests.model.helpers.tiny_wd import write_picture, write_wd_folder
 from tests.pictures.helpers.files import with_many_scans
 
@@ -37,14 +38,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     """Run a command in this process: (status, stdout, stderr)."""
-
-    def ran(*arguments: object) -> Ran:
-        with pytest.raises(SystemExit) as ending:
-            main([str(one) for one in arguments])
-        printed = capsys.readouterr()
-        return int(ending.value.code or 0), printed.out, printed.err
-
-    return ran
+    return functools.partial(command.run, capsys)
 
 
 @pytest.fixture

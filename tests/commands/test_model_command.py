@@ -8,21 +8,12 @@ from typing import Any
 
 import pytest
 
-from alti2v.cli import main
+from tests.helpers.command import run
 from tests.model.helpers.foreign_taggers import CHARACTERS, FAMILIES, GENERAL
 from tests.model.helpers.tiny_wd import write_picture
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'alti2v[onnx]'")
 pytest.importorskip("onnx", reason="onnx is not installed: pip install 'alti2v[export]'")
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Return exit status, standard output and standard error of a command."""
-    with pytest.raises(SystemExit) as ending:
-        main(list(arguments))
-    printed = capsys.readouterr()
-    assert isinstance(ending.value.code, int)
-    return ending.value.code, printed.out, printed.err
 
 
 @pytest.mark.parametrize("name", ["wd_v3", "animetimm", "pixai", "oppai_oracle", "by_hand"])

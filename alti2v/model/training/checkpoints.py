@@ -153,11 +153,7 @@ def save_best(directory: Path, *, arrays: Arrays, position: Mapping[str, Any]) -
 
 def load_best(directory: Path, variables: Sequence[Any]) -> bool:
     """Fill variables from the network of the best validation; False, with a warning, if it is damaged."""
-    path = directory / _BEST
-    if not path.is_file():
-        return False
-    best = _read(path, check=dict, otherwise="using the last network instead")
-    return best is not None and best.assign_to(variables)
+    return _load(directory / _BEST, variables, otherwise="using the last network instead")
 
 
 def save_start(directory: Path, arrays: Arrays) -> None:
@@ -171,9 +167,14 @@ def save_start(directory: Path, arrays: Arrays) -> None:
 
 def load_start(directory: Path, variables: Sequence[Any]) -> bool:
     """Fill variables from the network after the head start; False if there was none, or if it is damaged."""
-    path = directory / _START
-    start = _read(path, check=dict, otherwise="not averaging with it") if path.is_file() else None
-    return start is not None and start.assign_to(variables)
+    return _load(directory / _START, variables, otherwise="not averaging with it")
+
+
+def _load(path: Path, variables: Sequence[Any], *, otherwise: str) -> bool:
+    if not path.is_file():
+        return False
+    stored = _read(path, check=dict, otherwise=otherwise)
+    return stored is not None and stored.assign_to(variables)
 
 
 def is_finite(arrays: Arrays) -> bool:

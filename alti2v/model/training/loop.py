@@ -145,8 +145,10 @@ class _Loop:
                 validation = self._end_epoch(epoch)
             if len(position.log) == job.recipe.epochs or self._is_patience_over() or self._is_save_due():
                 self.save()
-        last = self._weights()
-        return self._averaged(self._restore_best(validation), last)
+        # Where no epoch was better than the head start, the best network is not the trained one.
+        trained = self._weights() if job.recipe.head_start and not position.best_epoch else None
+        best = self._restore_best(validation)
+        return self._averaged(best, trained) if job.recipe.head_start else best
 
     def validate_start(self) -> None:
         """Validate the network before the first epoch, which may remain the best one, and store it."""
@@ -354,19 +356,22 @@ class _Loop:
             self._compiled.take_average()
         return self._validate()
 
-    def _averaged(self, best: Validation | None, last: Sequence[npt.NDArray[Any]]) -> Validation | None:
+    def _averaged(
+        self, best: Validation | None, trained: Sequence[npt.NDArray[Any]] | None
+    ) -> Validation | None:
         """Take the average of the head start and the trained network if it validates better than the best one.
 
         Both lie in one basin of the loss, and their average often generalises better than either (Wortsman et
         al. 2022, "Robust fine-tuning of zero-shot models", arXiv:2109.01903, with the average of section 4).
+        `trained` are the weights of the trained network; None if it is the best one, which is loaded.
         """
         job, position, variables = self._job, self._position, self._compiled.network.logits.variables
         position.is_averaged = False
         best_weights = self._weights()
         if best is None or best.score is None or not load_start(job.run / CHECKPOINTS_DIR, variables):
             return best
-        trained = best_weights if position.best_epoch else last
-        _assign(variables, [_mean(pair) for pair in zip(self._weights(), trained, strict=True)])
+        others = best_weights if trained is None else trained
+        _assign(variables, [_mean(pair) for pair in zip(self._weights(), others, strict=True)])
         average = self._validate()
         if average is None or average.mean_ap is None or average.score is None or average.score <= best.score:
             _assign(variables, best_weights)

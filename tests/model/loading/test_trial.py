@@ -11,21 +11,12 @@ import onnx
 import pytest
 from onnx import helper
 
-from alti2v.cli import main
 from alti2v.model.loading.folder import open_tagger
 from alti2v.model.loading.trial import batch_difference, batch_note
+from tests.helpers.command import run
 from tests.model.helpers.foreign_taggers import FAMILIES
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'alti2v[onnx]'")
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Return exit status, standard output and standard error of a command."""
-    with pytest.raises(SystemExit) as ending:
-        main(list(arguments))
-    printed = capsys.readouterr()
-    assert isinstance(ending.value.code, int)
-    return ending.value.code, printed.out, printed.err
 
 
 def mixing(folder: Path, *, keeps_rows: bool, rows: int | str = "N") -> Path:
