@@ -81,6 +81,12 @@ _eval_option = option_of(EvalConfig)
     help="Extra weight for rare tags: each counts (negatives / positives) to this power, 0 to 1.",
 )
 @click.option(
+    "--soft-labels/--no-soft-labels",
+    default=None,
+    help="For pictures whose tags are incomplete: train an absent tag towards the probability that it is "
+    "missing, which heads trained on the other pictures estimate. Default: the recipe's, no.",
+)
+@click.option(
     "--augmentation",
     help="Random changes, separated by commas: flip, rotation=10, shift=0.05, crop=0.13, kernels, cutout=0.1, "
     "mixup=0.8; or none.",

@@ -127,6 +127,9 @@ class Recipe:
         loss: Reduction of the cross-entropy over the tags.
         positive_weight: Exponent of (negatives / positives), the weight of a tag's positives, limited to
             [1/100, 100] (`losses.positive_weights`); 0 weighs all labels equally.
+        soft_labels: True to train the 0 of an absent tag towards the probability that heads which have not seen
+            the picture give it (`training.soft_labels`), because absent tags may be missing ones. Needs
+            pretrained weights.
         prior_bias: True to initialise the last bias to the log-odds of each tag's frequency.
         standardised_start: True to scale a network without pretrained weights so that every channel has mean 0
             and variance 1 on training pictures.
@@ -153,6 +156,7 @@ class Recipe:
     frozen_learning_rate: float = 1e-3
     loss: Loss
     positive_weight: float = 0.0
+    soft_labels: bool = False
     prior_bias: bool
     standardised_start: bool
     learning_rate: float

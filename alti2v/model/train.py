@@ -245,7 +245,8 @@ class _Request:
             Alti2vError: As `train`.
         """
         assert self.config.budget is not None
-        begun_s, seconds, samples = clock(), 60 * self.config.budget, samples_of(self.manifest)
+        begun_s, seconds = clock(), 60 * self.config.budget
+        samples = samples_of(self.manifest, soft_labels=settings.recipe.soft_labels)
         allowed_s = measuring_s(seconds)
 
         def require(rates: Rates) -> None:

@@ -60,6 +60,7 @@ CHECKED_FILE = "checked.json"
 DIVERGED_FILE = "diverged.json"
 TENSORBOARD_DIR = "tensorboard"
 FEATURES_DIR = "features"
+SOFT_LABELS_DIR = "soft_labels"
 FROZEN_HEAD_FILE = "frozen_head.npz"
 CHECKPOINTS_DIR = "checkpoints"
 MODEL_DIR = "model"
@@ -263,6 +264,10 @@ RUN_FILES = (
     (
         f"{FEATURES_DIR}/",
         "per shard the output of the frozen backbone, with a head start or `--cache-features`",
+    ),
+    (
+        f"{SOFT_LABELS_DIR}/",
+        "with `--soft-labels`: per shard the probabilities of tags that each picture lacks, but may show",
     ),
     (FROZEN_HEAD_FILE, "with a head start: the head on the frozen backbone, the baseline of the report"),
     (f"{TENSORBOARD_DIR}/", "with `--tensorboard`: TensorBoard events"),

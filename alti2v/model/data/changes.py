@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from alti2v.arrays import BoolArray
 from alti2v.model import backend
 from alti2v.model.network.augment import KERNELS, PictureChange
 from alti2v.model.recipes import Augmentation
-
-if TYPE_CHECKING:
-    pass
 
 _NAMES_A_SIDE = re.compile(r"(?<![^\W_])(left|right)(?![^\W_])", re.IGNORECASE)  # as a separate word
 

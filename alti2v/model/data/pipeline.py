@@ -29,6 +29,7 @@ from alti2v.model.data.shards import (
     samples_in_epoch_order,
     samples_in_order,
 )
+from alti2v.model.data.soft_labels import softened
 from alti2v.model.recipes import NO_AUGMENTATION, Augmentation
 
 # Samples that are prepared at a time, more than there are cores; and batches that are kept ready.
@@ -61,6 +62,7 @@ def training_batches(  # noqa: PLR0913 - an epoch, a position in it, and what ha
     epoch: int = 0,
     skip_batches: int = 0,
     augmentation: Augmentation = NO_AUGMENTATION,
+    soft_labels: Path | None = None,
     part: tuple[int, int] | None = None,
     failure: ReadFailure | None = None,
 ) -> Any:  # noqa: ANN401 - tf.data.Dataset
@@ -76,6 +78,7 @@ def training_batches(  # noqa: PLR0913 - an epoch, a position in it, and what ha
             pictures are not decoded.
         augmentation: Random changes to the pictures. They are drawn here, but applied in the training step, by
             `network.augment.augmented`.
+        soft_labels: Folder with soft labels of the split; None for none.
         part: (index, count), to read only this process' equal part of every batch. The last batch is then
             padded with black pictures, and a third tensor weighs the samples: (B,) float32, 0 for padding, and
             otherwise scaled so that the mean over the batch is the mean over its samples.
@@ -89,7 +92,7 @@ def training_batches(  # noqa: PLR0913 - an epoch, a position in it, and what ha
         DamagedError: A shard is missing or has the wrong size.
         DataError: The split is empty.
     """
-    source = open_source(dataset, split)
+    source = open_source(dataset, split, soft_labels=soft_labels)
     index, count = part or (0, 1)
     remaining = max(0, source.samples - skip_batches * batch_size)
     batches = -(-remaining // batch_size)
@@ -120,9 +123,11 @@ def _preparation(source: SplitSource, augmentation: Augmentation, *, seed: int) 
     names_side = tf.constant([*names_a_side([tag.name for tag in source.tags]), False])  # the last is padding
 
     def prepare(row: Any, content: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
-        id_, _, _, indices = row
+        id_, _, _, indices, *soft = row
         image = decode_picture(row, content, source=source)
         labels = multi_hot(indices, tags=len(source.tags))
+        if soft:
+            labels = softened(labels, *soft)
         if augmentation == NO_AUGMENTATION:
             return image, labels, 0.0, False, 1.0
         may_mirror = tf.logical_not(tf.reduce_any(tf.gather(names_side, indices)))

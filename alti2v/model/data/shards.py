@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from alti2v.arrays import Int64Array
 from alti2v.dataset.check.checksums import check_shards
@@ -19,6 +20,7 @@ from alti2v.dataset.manifest import Shard, check_labels, read_manifest, read_met
 from alti2v.dataset.shard_cache import hold
 from alti2v.errors import Alti2vError, DataError, UsageError
 from alti2v.model import backend
+from alti2v.model.data.soft_labels import read_soft_labels
 from alti2v.pictures.recipe import ORIGINAL, OWN_SHAPE_FITS
 from alti2v.records import Tag
 
@@ -41,6 +43,7 @@ class SplitSource:
         is_square: True if the pictures are such squares; False to letterbox them.
         tags: Vocabulary of the dataset.
         shards: Shards of the split, checked for existence and size.
+        soft_labels: Folder with soft labels of its pictures; None for none.
     """
 
     dataset: Path
@@ -49,6 +52,7 @@ class SplitSource:
     tags: tuple[Tag, ...]
     shards: tuple[Shard, ...]
     is_square: bool = True
+    soft_labels: Path | None = None
 
     @property
     def samples(self) -> int:
@@ -76,7 +80,7 @@ class ReadFailure:
         return guarded
 
 
-def open_source(dataset: Path, split: str) -> SplitSource:
+def open_source(dataset: Path, split: str, *, soft_labels: Path | None = None) -> SplitSource:
     """Open a split of a dataset that models can read.
 
     Raises:
@@ -110,6 +114,7 @@ def open_source(dataset: Path, split: str) -> SplitSource:
         tags=read_vocabulary(dataset),
         shards=shards,
         is_square=not manifest.image.keeps_shape,
+        soft_labels=soft_labels,
     )
 
 
@@ -143,7 +148,8 @@ def _staggered(shards: Sequence[Shard]) -> list[tuple[Shard, slice]]:
     return [*begins, *wholes[len(first) :], *rests]
 
 
-# Samples: tf.data.Dataset of ((id, offset, size, label indices), content of the shard) -------------
+# Samples: tf.data.Dataset of ((id, offset, size, label indices), content of the shard); with soft labels, the
+# row ends with (indices of tags, probabilities). ---------------------------------------------------
 
 
 def samples_in_epoch_order(source: SplitSource, *, seed: int, epoch: int, failure: ReadFailure) -> Any:  # noqa: ANN401
@@ -172,7 +178,7 @@ def _whole_shards(
     rows: Callable[[int], Int64Array] | None,
     failure: ReadFailure,
 ) -> Any:  # noqa: ANN401
-    """tf.data.Dataset of (content, ids, offsets, sizes, labels), one element per shard; see `_columns`.
+    """tf.data.Dataset of (content, ids, offsets, sizes, labels, ...), one element per shard; see `_columns`.
 
     `rows` returns the numbers and the order of a shard's rows; None for all of them in their order.
     """
@@ -180,19 +186,24 @@ def _whole_shards(
     dataset = source.dataset
     paths = [str(dataset / shard.name.data) for shard in shards]
 
-    def read_columns(place: np.int64) -> tuple[Int64Array, ...]:
+    types = [tf.int64] * 4 + ([] if source.soft_labels is None else [tf.int64, tf.float32])
+
+    def read_columns(place: np.int64) -> tuple[npt.NDArray[Any], ...]:
         shard = shards[int(place)]
         hold(dataset, shard)
         chosen = None if rows is None else rows(int(place))
-        return _columns(dataset, shard, chosen, tags=len(source.tags))
+        columns = _columns(dataset, shard, chosen, tags=len(source.tags))
+        if source.soft_labels is None:
+            return columns
+        soft = read_soft_labels(source.soft_labels, shard, chosen, tags=len(source.tags))
+        return *columns, soft.tags, soft.probabilities
 
     def columns(place: Any, path: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
         read = failure.hold(read_columns)
-        *columns, labels = tf.numpy_function(read, [place], [tf.int64] * 4, stateful=False)
-        for column in columns:
-            column.set_shape([None])
-        labels.set_shape([None, None])
-        return path, *columns, labels
+        columns = tf.numpy_function(read, [place], types, stateful=False)
+        for number, column in enumerate(columns):
+            column.set_shape([None] if number < 3 else [None, None])
+        return path, *columns
 
     def read(path: Any, *columns: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
         return tf.io.read_file(path), *columns
@@ -222,20 +233,20 @@ def _columns(dataset: Path, shard: Shard, rows: Int64Array | None, *, tags: int)
     return *(columns.column(name).to_numpy() for name in ("id", "offset", "size")), indices
 
 
-def _samples_of(content: Any, ids: Any, offsets: Any, sizes: Any, labels: Any) -> Any:  # noqa: ANN401
+def _samples_of(content: Any, *columns: Any) -> Any:  # noqa: ANN401 - tensors -> tf.data.Dataset
     """tf.data.Dataset of the samples of one shard.
 
     All of them share the shard's bytes, and nothing runs per sample: a picture is cut out where it is decoded,
     on all cores in parallel.
     """
     tf = backend.tf
-    rows = tf.data.Dataset.from_tensor_slices((ids, offsets, sizes, labels))
+    rows = tf.data.Dataset.from_tensor_slices(columns)
     return tf.data.Dataset.zip(rows, tf.data.Dataset.from_tensors(content).repeat())
 
 
 def decode_picture(row: Any, content: Any, *, source: SplitSource) -> Any:  # noqa: ANN401 - tensors
     """Cut the picture of a row out of its shard and decode it: (S, S, 3) uint8, RGB."""
-    _, offset, length, _ = row
+    _, offset, length, *_ = row
     return decode_jpeg(backend.tf.strings.substr(content, offset, length), source=source)
 
 

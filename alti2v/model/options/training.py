@@ -33,6 +33,8 @@ class TrainConfig:
             learns; needs pretrained weights and one device.
         loss: "summed", "mean" or "asymmetric".
         positive_weight: Exponent of (negatives / positives), the weight of a tag's positives, in [0, 1].
+        soft_labels: True for tags that are incomplete (`recipes.Recipe`); needs pretrained weights and one
+            device.
         augmentation: Random changes to training pictures.
         ema: Momentum of a moving average of the weights, in [0, 1). The average is validated and exported.
         weights: Initial weights of the backbone: "imagenet" (Keras downloads them), "none", or the path of a
@@ -66,6 +68,7 @@ class TrainConfig:
     head_start: bool | None = None
     loss: str | None = None
     positive_weight: float | None = None
+    soft_labels: bool | None = None
     augmentation: Augmentation | None = None
     ema: float | None = None
     weights: str | None = None

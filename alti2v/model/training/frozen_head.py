@@ -6,10 +6,13 @@ report shows it as the simplest alternative.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from alti2v.arrays import BoolArray
+from alti2v.dataset.manifest import Shard
 from alti2v.model import backend
 from alti2v.model.data.read_errors import reading_errors
 from alti2v.model.data.shards import ReadFailure
@@ -51,20 +54,9 @@ def train_frozen_head(job: Job, network: Network, *, progress: ProgressHook) -> 
         StorageError: The run cannot be written.
     """
     splits = [split for split in SPLITS if job.manifest.samples(split)]
-    maps = job.recipe.train_from if job.settings.cache_features else None
-    if maps is not None:  # the features follow from them, with one pass over the pictures for both
-        learned_from = [split for split in splits if split != "test"]
-        compute_features(job, network, first=maps, splits=learned_from, progress=progress)
-    computed, _ = compute_features(job, network, maps=maps, splits=splits, progress=progress)
-    model = cut(network).head
-    epochs = head_epochs(job.train_samples)
-    compile_head(model, job, steps=epochs * -(-job.train_samples // HEAD_BATCH_SIZE))
-    loss = 0.0
-    for epoch in range(epochs):
-        failure = ReadFailure()
-        with reading_errors(job.dataset, split="train", failure=failure):
-            batches = feature_batches(job, epoch=epoch, batch_size=HEAD_BATCH_SIZE, failure=failure)
-            loss = float(model.fit(batches, epochs=1, verbose=0, shuffle=False).history["loss"][-1])
+    computed = compute_head_features(job, network, splits=splits, progress=progress)
+    epochs, loss = head_epochs(job.train_samples), 0.0
+    for epoch, loss in fit_head(cut(network).head, job, epochs=epochs):
         progress(
             Progress(stage="head", done=epoch + 1, total=epochs, unit="epochs", counts={"loss": round(loss, 4)})
         )
@@ -81,11 +73,62 @@ def train_frozen_head(job: Job, network: Network, *, progress: ProgressHook) -> 
     )
 
 
+def compute_head_features(job: Job, network: Network, *, splits: Sequence[str], progress: ProgressHook) -> int:
+    """Compute the features of a head that are not stored yet, and the stored maps that the training will need.
+
+    Returns:
+        Number of pictures whose features this call computed.
+
+    Raises:
+        DamagedError: A picture cannot be read.
+        StorageError: The features cannot be written.
+    """
+    has_maps = job.settings.cache_features and job.recipe.head_start
+    maps = job.recipe.train_from if has_maps else None
+    if maps is not None:  # the features follow from them, with one pass over the pictures for both
+        learned_from = [split for split in splits if split != "test"]
+        compute_features(job, network, first=maps, splits=learned_from, progress=progress)
+    computed, _ = compute_features(job, network, maps=maps, splits=splits, progress=progress)
+    return computed
+
+
+def fit_head(
+    model: Any,  # noqa: ANN401 - keras.Model
+    job: Job,
+    *,
+    epochs: int,
+    only: Callable[[Shard], BoolArray] | None = None,
+) -> Iterator[tuple[int, float]]:
+    """Train a head on stored features, and yield each epoch's number, from 0, and its mean loss.
+
+    `only` is that of `feature_batches`.
+
+    Raises:
+        DamagedError: A file of features or of soft labels is missing or damaged.
+    """
+    for epoch in range(epochs):
+        failure = ReadFailure()
+        with reading_errors(job.dataset, split="train", failure=failure):
+            batches = feature_batches(
+                job,
+                epoch=epoch,
+                batch_size=HEAD_BATCH_SIZE,
+                only=only,
+                failure=failure,
+            )
+            if epoch == 0:
+                compile_head(model, job, steps=epochs * len(batches))
+            loss = float(model.fit(batches, epochs=1, verbose=0, shuffle=False).history["loss"][-1])
+        yield epoch, loss
+
+
 def compile_head(model: Any, job: Job, *, steps: int) -> None:  # noqa: ANN401 - keras.Model
     """Compile the head alone, for a number of steps."""
     keras = backend.keras
     optimizer = keras.optimizers.AdamW(
-        keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, steps, alpha=_FLOOR), weight_decay=_WEIGHT_DECAY
+        keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, steps, alpha=_FLOOR),
+        weight_decay=_WEIGHT_DECAY,
+        global_clipnorm=job.recipe.clip_norm,
     )
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     model.compile(optimizer=optimizer, loss=loss_of(job.recipe.loss, None), jit_compile=jit_compile())

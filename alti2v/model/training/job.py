@@ -14,11 +14,12 @@ from alti2v.model.trained_on import located, recorded
 from alti2v.model.training.distributed import SINGLE_PROCESS, ProcessGroup
 from alti2v.records import Tag
 from alti2v.storage.documents import from_json
+from alti2v.storage.layout import SOFT_LABELS_DIR
 
 # Fields of a recipe that the command line may replace. A run keeps its own where an option is left out.
 RECIPE_OPTIONS = (
     *("backbone", "epochs", "batch_size", "accumulate", "learning_rate", "train_from", "frozen_epochs"),
-    *("head_start", "loss", "positive_weight", "augmentation", "ema"),
+    *("head_start", "loss", "positive_weight", "soft_labels", "augmentation", "ema"),
 )
 
 
@@ -189,6 +190,11 @@ class Job:
     def recipe(self) -> Recipe:
         """The recipe with the options of the command line applied."""
         return self.settings.recipe
+
+    @property
+    def soft_labels(self) -> Path | None:
+        """Folder with the soft labels of the training pictures; None if the recipe has none."""
+        return self.run / SOFT_LABELS_DIR if self.recipe.soft_labels else None
 
     @property
     def train_samples(self) -> int:

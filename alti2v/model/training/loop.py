@@ -40,6 +40,7 @@ from alti2v.model.training.frozen_head import train_frozen_head
 from alti2v.model.training.initial_weights import initialise_weights
 from alti2v.model.training.job import Job
 from alti2v.model.training.log import epoch_line, log_csv, validation_figures
+from alti2v.model.training.soft_labels import compute_soft_labels
 from alti2v.model.training.tensorboard import log_epoch
 from alti2v.model.training.validation import Validation, validate
 from alti2v.records import Progress, ProgressHook, Tag
@@ -84,6 +85,8 @@ def fit(job: Job, *, progress: ProgressHook, clock: Callable[[], float]) -> tupl
     if job.processes.is_first:
         write_description(job.run, DirectoryKind.RUN, job.settings.to_json(job.run))
     if resumed is None:
+        if job.recipe.soft_labels:
+            compute_soft_labels(job, network, progress=progress)
         if job.recipe.head_start:
             train_frozen_head(job, network, progress=progress)
             loop.validate_start()
@@ -242,6 +245,7 @@ class _Loop:
             epoch=epoch,
             skip_batches=skipped,
             augmentation=job.recipe.augmentation,
+            soft_labels=job.soft_labels,
             part=(job.processes.index, job.processes.count) if job.processes.devices > 1 else None,
             failure=failure,
         )

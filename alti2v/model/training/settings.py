@@ -16,6 +16,7 @@ from alti2v.model.trained_on import change_since
 from alti2v.model.training.cost.budget import BudgetPlan, Samples
 from alti2v.model.training.frozen_head import HEAD_BATCH_SIZE, head_epochs
 from alti2v.model.training.job import RECIPE_OPTIONS, RunSettings
+from alti2v.model.training.soft_labels import FOLDS, fold_epochs
 from alti2v.storage.directory import DirectoryKind, kind_of, read_description
 from alti2v.storage.documents import fault_in_words
 from alti2v.storage.layout import RUN_FILE
@@ -33,6 +34,8 @@ def resolve_settings(config: TrainConfig, manifest: Manifest, *, devices: int) -
     weights = config.weights or (recipe.weights if begun is None else begun.weights)
     if begun is None:
         recipe = _with_head_start(config, recipe, weights=weights, devices=devices)
+        if recipe.soft_labels:
+            _require_soft_labels(config, recipe, manifest, weights=weights, devices=devices)
     settings = RunSettings(
         dataset=str(config.dataset),
         plan_hash=manifest.plan_hash,
@@ -109,7 +112,25 @@ def _with_head_start(config: TrainConfig, recipe: Recipe, *, weights: str, devic
     return replace(recipe, head_start=False)
 
 
-def samples_of(manifest: Manifest) -> Samples:
+def _require_soft_labels(
+    config: TrainConfig, recipe: Recipe, manifest: Manifest, *, weights: str, devices: int
+) -> None:
+    """Check that soft labels can be estimated from features of the frozen backbone.
+
+    Raises:
+        UsageError: They cannot.
+    """
+    obstacles = {
+        "pretrained weights, and --weights is none": weights == "none" and config.start is None,
+        f"one device, and there are {devices}": devices > 1,
+        f"a pooled head, and recipe {config.recipe} flattens": recipe.head is Head.FLATTENED,
+        "two training pictures or more": manifest.samples("train") < 2,
+    }
+    if obstacle := next((words for words, is_there in obstacles.items() if is_there), None):
+        raise UsageError(f"--soft-labels needs {obstacle}: leave it out")
+
+
+def samples_of(manifest: Manifest, *, soft_labels: bool) -> Samples:
     """Return how many samples each part of a training on a dataset sees."""
     train = manifest.samples("train")
     return Samples(
@@ -117,6 +138,7 @@ def samples_of(manifest: Manifest) -> Samples:
         validation=manifest.samples("validation"),
         all=manifest.total,
         head_passes=head_epochs(train),
+        fold_passes=(FOLDS - 1) * fold_epochs(train) if soft_labels else 0,
     )
 
 

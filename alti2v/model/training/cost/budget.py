@@ -62,12 +62,14 @@ class Samples:
         validation: Samples in a validation, one of which follows each epoch.
         all: Samples in all splits, whose features a head start stores.
         head_passes: Number of passes of the head over the stored features in its head start.
+        fold_passes: The same for the heads that estimate soft labels, all together; 0 without soft labels.
     """
 
     train: int
     validation: int
     all: int
     head_passes: int
+    fold_passes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,12 +203,14 @@ def _head_start_s(rates: Rates, samples: Samples) -> float:
     """Estimate the head start: one pass over all pictures, and its epochs on the features; 0 without one."""
     if rates.head is None:
         return 0.0
-    return rates.seconds(samples.all, learning=None) + samples.head_passes * samples.train / rates.head
+    passes = samples.head_passes + samples.fold_passes
+    return rates.seconds(samples.all, learning=None) + passes * samples.train / rates.head
 
 
 def _head_only_s(rates: Rates, samples: Samples, passes: int) -> float:
     """Estimate a training of the head alone. The test split, which it is not compared on, needs no features."""
     assert rates.head is not None
+    passes += samples.fold_passes
     return (
         rates.seconds(samples.train + samples.validation, learning=None) + passes * samples.train / rates.head
     )

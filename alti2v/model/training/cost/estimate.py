@@ -33,6 +33,7 @@ from alti2v.model.training.cost.memory import (
 from alti2v.model.training.features.files import is_storable
 from alti2v.model.training.frozen_head import HEAD_BATCH_SIZE, compile_head, head_epochs
 from alti2v.model.training.job import Job
+from alti2v.model.training.soft_labels import FOLDS, fold_epochs
 
 _MEASURED_BATCHES = 10
 
@@ -264,13 +265,16 @@ def _head_start(
     forward_rate: float,
     measurements: Measurements,
 ) -> tuple[int, float]:
-    """Number of pictures that a head start reads, and the seconds that it computes; 0 without one."""
-    if not job.recipe.head_start:
+    """Number of pictures that a head start and soft labels read, and the seconds that they compute."""
+    passes = head_epochs(job.train_samples) if job.recipe.head_start else 0
+    passes += (FOLDS - 1) * fold_epochs(job.train_samples) if job.recipe.soft_labels else 0
+    if not passes:
         return 0, 0.0
-    parts, pictures = cut(network), job.manifest.total
+    parts = cut(network)
+    # Without a head start, the features of soft labels are those of the training pictures alone.
+    pictures = job.manifest.total if job.recipe.head_start else job.train_samples
     head_rate = _rate_of_head(job, parts, images, labels, measurements)
-    passes = head_epochs(job.train_samples) * job.train_samples / head_rate
-    return pictures, pictures / forward_rate + passes
+    return pictures, pictures / forward_rate + passes * job.train_samples / head_rate
 
 
 def _rate_of_head(

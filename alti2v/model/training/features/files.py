@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from alti2v.dataset.manifest import Shard
 from alti2v.errors import UsageError
 from alti2v.model.data.pipeline import shard_pictures
+from alti2v.model.data.shard_rows import is_whole, with_shard
 from alti2v.model.data.shards import open_source
 from alti2v.model.evaluation.frozen_head import FEATURES_COLUMN
 from alti2v.model.network.backbones import PLAIN
@@ -99,8 +100,8 @@ def compute_features(
     sources = [open_source(job.dataset, split) for split in splits]
     for source, shard in [(one, shard) for one in sources for shard in one.shards]:
         file = feature_file(job, shard, first)
-        if not _is_whole(file, rows=shard.samples):
-            if maps is not None and _is_whole(stored := feature_file(job, shard, maps), rows=shard.samples):
+        if not is_whole(file, shard):
+            if maps is not None and is_whole(stored := feature_file(job, shard, maps), shard):
                 model, batches = between(network, maps, first), _stored_numbers(stored, batch_size=batch_size)
             else:
                 model, batches = trunk, shard_pictures(source, shard, batch_size=batch_size)
@@ -129,11 +130,12 @@ def _publish_features(
     dtype = np.float32 if first == HEAD_ONLY else np.float16
     publish(
         feature_file(job, shard, first),
-        functools.partial(_write, trunk=model, batches=batches, labels=labels, dtype=dtype),
+        functools.partial(_write, shard, trunk=model, batches=batches, labels=labels, dtype=dtype),
     )
 
 
 def _write(
+    shard: Shard,
     path: Path,
     *,
     trunk: Any,  # noqa: ANN401 - keras.Model
@@ -149,18 +151,12 @@ def _write(
         column = pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), features.shape[1])
         batch_labels = labels.slice(row, len(images)).cast(pa.list_(pa.int32()))
         table = pa.table({FEATURES_COLUMN: column, "labels": batch_labels})
-        writer = writer or pq.ParquetWriter(path, table.schema, write_page_checksum=True)
-        writer.write_table(table)
+        schema = with_shard(table.schema, shard)
+        writer = writer or pq.ParquetWriter(path, schema, write_page_checksum=True)
+        writer.write_table(table.cast(schema))
         row += len(images)
     if writer is not None:
         writer.close()
-
-
-def _is_whole(file: Path, *, rows: int) -> bool:
-    try:
-        return int(pq.read_metadata(file).num_rows) == rows
-    except (OSError, pa.ArrowException):
-        return False
 
 
 def feature_file(job: Job, shard: Shard, first: str) -> Path:
