@@ -16,7 +16,7 @@ import numpy as np
 from alti2v.arrays import BoolArray, Float32Array, Int64Array, sigmoid
 from alti2v.dataset.manifest import Shard
 from alti2v.model.data.shard_rows import is_whole
-from alti2v.model.data.soft_labels import soft_labels_file, write_soft_labels
+from alti2v.model.data.soft_labels import read_soft_labels, soft_labels_file, write_soft_labels
 from alti2v.model.network.build import Network
 from alti2v.model.network.cut import cut
 from alti2v.model.training.compiled_model import build_for
@@ -93,9 +93,9 @@ def compute_soft_labels(job: Job, network: Network, *, progress: ProgressHook) -
     make_directory(folder)
     likely = 0
     for shard in shards:
-        probabilities = list(_soft_labels_of(job, shard, heads))
-        likely += sum(int((batch >= 0.5).sum()) for batch in probabilities)
-        write_soft_labels(folder, shard, iter(probabilities))
+        write_soft_labels(folder, shard, _soft_labels_of(job, shard, heads))
+        written = read_soft_labels(folder, shard, None, tags=len(job.tags))
+        likely += int((written.probabilities >= 0.5).sum())
     total = FOLDS * epochs
     line = (
         f"soft labels of {job.train_samples:,} pictures: "

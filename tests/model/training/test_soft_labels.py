@@ -173,6 +173,16 @@ def test_a_kill_changes_nothing(dataset: Path, weights: str, run: Path, tmp_path
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_a_shard_is_judged_in_parts(
+    dataset: Path, weights: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many rows are judged at once, each gets its own probabilities."""
+    monkeypatch.setattr(soft_labels, "_ROWS_AT_ONCE", 5)
+    train(config(dataset, tmp_path / "run", weights=weights))
+    for shard in shards_of(dataset):
+        np.testing.assert_allclose(dense(tmp_path / "run", shard), dense(run, shard), atol=1e-5)
+
+
 def test_lost_soft_labels_are_one_line(dataset: Path, weights: str, tmp_path: Path) -> None:
     """A training that continues does not fall back to the labels of the dataset."""
     train(config(dataset, tmp_path / "run", weights=weights))
