@@ -65,6 +65,7 @@ _ROWS: Mapping[str, Sequence[str]] = {
     "--budget 2": ("--budget", "2"),
     "--budget 10": ("--budget", "10"),
     "scratch, 4 epochs": ("--recipe", "scratch", "--epochs", "4"),
+    "scratch, --budget 10": ("--recipe", "scratch", "--budget", "10"),
 }
 _FIGURES = ("map", "map_frozen_head", "micro_f1", "macro_f1", "skill")
 

@@ -17,7 +17,7 @@ _LEAST_PASSES = 2
 # Stored maps are always the same, without augmentation: more passes than this memorise them.
 _MOST_STORED = 8
 # Start of the program, checkpoints and the final model, seconds; and the share of the time for the unforeseen.
-_START_S, _RESERVE = 10.0, 0.05
+_START_S, _RESERVE = 16.0, 0.05
 # Measuring: a share of the time, but at least the seconds that compiling the network and a few steps take.
 _MEASURED_SHARE, _MEASURED_S = 0.1, 20.0
 # A step passes the layers forward, and twice backward: for the gradients of the inputs, and of the weights.
