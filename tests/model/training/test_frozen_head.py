@@ -335,7 +335,7 @@ def rates(**fields: Any) -> Rates:
 
 @pytest.mark.parametrize(
     ("minutes", "training", "expected"),
-    [(0.6, 6.5, ("block1_conv1", 6, True)), (0.6, 0.01, ("head", 6, False))],
+    [(0.7, 6.5, ("block1_conv1", 6, True)), (0.7, 0.01, ("head", 6, False))],
 )
 def test_a_budget_is_planned_once(
     dataset: Path,

@@ -38,7 +38,7 @@ DEPTHS = ("head", "block5_conv1", "block4_conv1", "block3_conv1", "block2_conv1"
 @pytest.mark.parametrize(
     ("minutes", "expected"),
     [
-        (1.9, ("head", 8, True)),
+        (1.9, ("head", 6, True)),
         (2.7, ("head", 20, True)),
         (3.2, ("block5_conv1", 1, True)),
         (6.0, ("block5_conv1", 8, True)),
