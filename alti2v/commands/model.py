@@ -83,8 +83,8 @@ _eval_option = option_of(EvalConfig)
 @click.option(
     "--soft-labels/--no-soft-labels",
     default=None,
-    help="For pictures whose tags are incomplete: train an absent tag towards the probability that it is "
-    "missing, which heads trained on the other pictures estimate. Default: the recipe's, no.",
+    help="For incomplete tags: train a tag that a picture lacks towards the probability that it applies, which "
+    "heads trained on the other pictures estimate, instead of 0. Default: the recipe's, no.",
 )
 @click.option(
     "--augmentation",
