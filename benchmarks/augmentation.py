@@ -100,7 +100,7 @@ def _training(network: Network, name: str, batch_size: int) -> Callable[[int], N
             size=architecture.size,
             first_row=0,
         )
-        inputs, model = (images, changes.numpy()), augmenting_model(network, what)
+        inputs, model = (images, changes.numpy()), augmenting_model(network.logits, what)
     model.compile(
         keras.optimizers.Adam(1e-5),
         loss_of(MODERN.loss, None),

@@ -64,7 +64,9 @@ def main() -> None:
     )
     augmentation = parse_augmentation(options.augmentation)
     network = build_network(architecture, precision=options.precision)
-    model = network.logits if augmentation == NO_AUGMENTATION else augmenting_model(network, augmentation)
+    model = network.logits
+    if augmentation != NO_AUGMENTATION:
+        model = augmenting_model(model, augmentation)
     is_jax = keras.backend.backend() == "jax"
     model.compile(keras.optimizers.Adam(1e-5), loss_of(MODERN.loss, None), jit_compile=is_jax)
     ratios, rates, waits = [], [], []

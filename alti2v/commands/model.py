@@ -58,6 +58,10 @@ _eval_option = option_of(EvalConfig)
 @_train_option("--backbone", help="Network of keras.applications, such as resnet50v2. Default: the recipe's.")
 @_train_option("--train-from", help="First layer of the backbone to train, or head to train only the head.")
 @_train_option("--frozen-epochs", help="Number of initial epochs that train only the head.")
+@_train_option(
+    "--small-epochs",
+    help="Number of epochs after those on pictures of half the side, which take a quarter of the time.",
+)
 @click.option(
     "--head-start/--no-head-start",
     default=None,  # without it click's default would be --no-head-start

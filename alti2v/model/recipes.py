@@ -123,6 +123,8 @@ class Recipe:
             are pretrained (`training.frozen_head`). It takes one pass over the pictures, and replaces
             `frozen_epochs` unless they are given.
         frozen_epochs: Number of initial epochs in which only the head learns.
+        small_epochs: Number of epochs after those on pictures of half the side, a quarter of the arithmetic
+            (progressive resizing; Tan and Le 2021, "EfficientNetV2", arXiv:2104.00298, section 4).
         frozen_learning_rate: Peak learning rate in those epochs.
         loss: Reduction of the cross-entropy over the tags.
         positive_weight: Exponent of (negatives / positives), the weight of a tag's positives, limited to
@@ -153,6 +155,7 @@ class Recipe:
     train_from: str
     head_start: bool = False
     frozen_epochs: int = 0
+    small_epochs: int = 0
     frozen_learning_rate: float = 1e-3
     loss: Loss
     positive_weight: float = 0.0
@@ -175,7 +178,7 @@ class Recipe:
             **dict.fromkeys(("epochs", "accumulate"), (1, math.inf)),
             "batch_size": (1, MOST_BATCH_SIZE),
             "features": (1, 2**20),
-            "frozen_epochs": (0, math.inf),
+            **dict.fromkeys(("frozen_epochs", "small_epochs"), (0, math.inf)),
             **dict.fromkeys(("positive_weight", "ema", "warm_up", "weight_decay"), (0, 1)),
             "dropout": (0, 0.999),
         }

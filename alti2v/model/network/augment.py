@@ -40,10 +40,27 @@ class PictureChange(IntEnum):
     PARTNER = 12  # row that it is blended with
 
 
-def augmenting_model(network: Network, what: Augmentation) -> Any:  # noqa: ANN401 - keras.Model
-    """Put the augmentation before a network: (pictures, changes) to logits, with the network's own weights."""
+def halving_model(network: Network) -> Any:  # noqa: ANN401 - keras.Model
+    """Reduce pictures to half their side before a network: pictures to logits, over the network's own layers.
+
+    The head must average over all positions: then the layers fit maps of any size.
+    """
     keras = backend.keras
-    size = network.architecture.size
+    side = network.architecture.size // 2
+    small = keras.models.clone_model(
+        network.logits, input_tensors=keras.Input((side, side, 3)), clone_function=lambda layer: layer
+    )
+    pictures = keras.Input(network.logits.input.shape[1:], name="images")
+    # float32, because the number format of the layers has 8 bits for 256 levels.
+    model = keras.Model(pictures, small(keras.layers.AveragePooling2D(2, dtype="float32")(pictures)))
+    model.dtype_policy = network.logits.dtype_policy  # tells Keras whether to scale the loss
+    return model
+
+
+def augmenting_model(model: Any, what: Augmentation) -> Any:  # noqa: ANN401 - keras.Model
+    """Put the augmentation before a model of pictures: (pictures, changes) to logits, with its own weights."""
+    keras = backend.keras
+    size = model.input.shape[1]
 
     class Augment(keras.layers.Layer):  # type: ignore[name-defined, misc]  # Keras is imported at first use
         """The augmentation as a layer without weights, computed in float32 whatever the network computes in."""
@@ -54,10 +71,10 @@ def augmenting_model(network: Network, what: Augmentation) -> Any:  # noqa: ANN4
 
     images = keras.Input((size, size, 3), dtype="uint8", name="images")
     changes = keras.Input((len(PictureChange),), dtype="float32", name="changes")
-    logits = network.logits(Augment(dtype="float32", name="augment")(images, changes))
-    model = keras.Model([images, changes], logits, name="alti2v_augmented")
-    model.dtype_policy = network.logits.dtype_policy  # tells Keras whether to scale the loss
-    return model
+    logits = model(Augment(dtype="float32", name="augment")(images, changes))
+    augmenting = keras.Model([images, changes], logits, name="alti2v_augmented")
+    augmenting.dtype_policy = model.dtype_policy  # tells Keras whether to scale the loss
+    return augmenting
 
 
 def augmented(images: Any, changes: Any, *, what: Augmentation) -> Any:  # noqa: ANN401 - tensors

@@ -29,6 +29,8 @@ class TrainConfig:
         budget: Minutes that the training may take: it measures the machine, and chooses the epochs and the part
             of the backbone that learns; None for the recipe's own. A run keeps the plan that it began with.
         frozen_epochs: Number of initial epochs in which only the head learns, at least 0.
+        small_epochs: Number of epochs after those on pictures of half the side, at least 0; needs a pooled
+            head, pictures of at least 64 px, and one device.
         head_start: True to train the head on stored features of the frozen backbone before anything else
             learns; needs pretrained weights and one device.
         loss: "summed", "mean" or "asymmetric".
@@ -65,6 +67,7 @@ class TrainConfig:
     train_from: str | None = None
     budget: float | None = None
     frozen_epochs: int | None = None
+    small_epochs: int | None = None
     head_start: bool | None = None
     loss: str | None = None
     positive_weight: float | None = None
@@ -87,6 +90,7 @@ class TrainConfig:
             ("--epochs", self.epochs, 1),
             ("--accumulate", self.accumulate, 1),
             ("--frozen-epochs", self.frozen_epochs, 0),
+            ("--small-epochs", self.small_epochs, 0),
             ("--patience", self.patience, 1),
             ("--keep", self.keep, 1),
             ("--seed", self.seed, 0),
@@ -99,7 +103,7 @@ class TrainConfig:
             raise UsageError(f"--learning-rate {self.learning_rate} is not above 0")
         if self.budget is not None and not 0 < self.budget < math.inf:
             raise UsageError(f"--budget {self.budget:g} is not a number of minutes above 0")
-        planned = ("epochs", "train_from", "frozen_epochs")
+        planned = ("epochs", "train_from", "frozen_epochs", "small_epochs")
         taken = next(
             (f"--{name.replace('_', '-')}" for name in planned if getattr(self, name) is not None), None
         )

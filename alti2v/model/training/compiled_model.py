@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.model import backend
-from alti2v.model.network.augment import augmenting_model
+from alti2v.model.network.augment import augmenting_model, halving_model
 from alti2v.model.network.backbones import PLAIN
 from alti2v.model.network.build import (
     UNIT_VARIANCE,
@@ -125,10 +125,10 @@ def prepare(job: Job, network: Network, phase: Phase) -> CompiledModel:
     is_cached = job.settings.cache_features and is_cut(phase.train_from)
     if is_cached:
         model = cut(network, phase.train_from).head
-    elif recipe.augmentation == NO_AUGMENTATION:
-        model = network.logits
     else:
-        model = augmenting_model(network, recipe.augmentation)
+        model = halving_model(network) if phase.is_small else network.logits
+        if recipe.augmentation != NO_AUGMENTATION:
+            model = augmenting_model(model, recipe.augmentation)
     optimizer = _adam(job, phase)
     weights = None
     if recipe.positive_weight:

@@ -19,8 +19,11 @@ from alti2v.storage.layout import SOFT_LABELS_DIR
 # Fields of a recipe that the command line may replace. A run keeps its own where an option is left out.
 RECIPE_OPTIONS = (
     *("backbone", "epochs", "batch_size", "accumulate", "learning_rate", "train_from", "frozen_epochs"),
-    *("head_start", "loss", "positive_weight", "soft_labels", "augmentation", "ema"),
+    *("small_epochs", "head_start", "loss", "positive_weight", "soft_labels", "augmentation", "ema"),
 )
+
+# The learning rate after epochs on small pictures, as a share of theirs: the network is no longer a new one.
+_RATE_AFTER_SMALL = 0.4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,12 +143,14 @@ class Phase:
         first_epoch, end_epoch: Range of epochs, counted from 0, without the end.
         train_from: First layer of the backbone that learns, or `HEAD_ONLY`.
         learning_rate: Peak learning rate.
+        is_small: True if pictures are reduced to half their side.
     """
 
     first_epoch: int
     end_epoch: int
     train_from: str
     learning_rate: float
+    is_small: bool = False
 
     @property
     def epochs(self) -> int:
@@ -213,17 +218,28 @@ class Job:
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """The phases that have an epoch: first the head alone, then everything from `train_from` on."""
+        """The phases that have an epoch: first the head alone, then everything from `train_from` on.
+
+        The latter begins with small pictures, if the recipe has epochs of them.
+        """
         recipe, frozen = self.recipe, min(self.recipe.frozen_epochs, self.recipe.epochs)
+        whole = min(frozen + recipe.small_epochs, recipe.epochs)
         phases = (
             Phase(
                 first_epoch=0, end_epoch=frozen, train_from=HEAD_ONLY, learning_rate=recipe.frozen_learning_rate
             ),
             Phase(
                 first_epoch=frozen,
-                end_epoch=recipe.epochs,
+                end_epoch=whole,
                 train_from=recipe.train_from,
                 learning_rate=recipe.learning_rate,
+                is_small=True,
+            ),
+            Phase(
+                first_epoch=whole,
+                end_epoch=recipe.epochs,
+                train_from=recipe.train_from,
+                learning_rate=recipe.learning_rate * (_RATE_AFTER_SMALL if recipe.small_epochs else 1),
             ),
         )
         return tuple(phase for phase in phases if phase.epochs)

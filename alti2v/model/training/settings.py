@@ -7,7 +7,7 @@ from pathlib import Path
 
 from alti2v.dataset.manifest import Manifest
 from alti2v.errors import DamagedError, UsageError
-from alti2v.model.network.build import LEVELS
+from alti2v.model.network.build import LEVELS, MIN_SIZE
 from alti2v.model.network.cut import is_cut
 from alti2v.model.network.precision import choose_precision
 from alti2v.model.options.training import TrainConfig
@@ -34,6 +34,8 @@ def resolve_settings(config: TrainConfig, manifest: Manifest, *, devices: int) -
     weights = config.weights or (recipe.weights if begun is None else begun.weights)
     if begun is None:
         recipe = _with_head_start(config, recipe, weights=weights, devices=devices)
+        if recipe.small_epochs:
+            _require_small_pictures(config, recipe, manifest, devices=devices)
         if recipe.soft_labels:
             _require_soft_labels(config, recipe, manifest, weights=weights, devices=devices)
     settings = RunSettings(
@@ -130,6 +132,23 @@ def _require_soft_labels(
         raise UsageError(f"--soft-labels needs {obstacle}: leave it out")
 
 
+def _require_small_pictures(config: TrainConfig, recipe: Recipe, manifest: Manifest, *, devices: int) -> None:
+    """Check that a network can learn from pictures of half the side.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    obstacles = {
+        f"pictures of {2 * MIN_SIZE} px or more": manifest.image.size < 2 * MIN_SIZE,
+        f"one device, and there are {devices}": devices > 1,
+        f"a pooled head, and recipe {config.recipe} flattens": recipe.head is Head.FLATTENED,
+        "a backbone that learns, and --train-from is head": recipe.train_from == HEAD_ONLY,
+        "pictures, and --cache-features replaces them": config.cache_features,
+    }
+    if obstacle := next((words for words, is_there in obstacles.items() if is_there), None):
+        raise UsageError(f"--small-epochs needs {obstacle}: leave it out")
+
+
 def samples_of(manifest: Manifest, *, soft_labels: bool) -> Samples:
     """Return how many samples each part of a training on a dataset sees."""
     train = manifest.samples("train")
@@ -153,7 +172,7 @@ def within_budget(settings: RunSettings, found: BudgetPlan, *, batch_size: int |
             batch_size=batch_size or HEAD_BATCH_SIZE,
         )
     else:
-        recipe = replace(settings.recipe, epochs=found.epochs)
+        recipe = replace(settings.recipe, epochs=found.epochs, small_epochs=found.small_epochs)
     recipe = replace(recipe, train_from=found.train_from)
     if found.is_stored:
         recipe = replace(recipe, augmentation=NO_AUGMENTATION)

@@ -143,7 +143,7 @@ def test_mixing_blends_a_picture_with_its_partner() -> None:
 def test_the_augmenting_model_is_the_network_behind_the_changes() -> None:
     """Same variables; with changes that change nothing, the same logits."""
     network = build_network(Architecture(size=32, tags=5, head=Head.POOLED, features=8, dropout=0.0))
-    model = augmenting_model(network, ALL)
+    model = augmenting_model(network.logits, ALL)
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
     row = change()
     row[0, PictureChange.SIDE] = 32

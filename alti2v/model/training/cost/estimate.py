@@ -19,8 +19,9 @@ from alti2v.model import backend
 from alti2v.model.data.pipeline import training_batches
 from alti2v.model.data.read_errors import reading_errors
 from alti2v.model.data.shards import ReadFailure
-from alti2v.model.network.build import Network
+from alti2v.model.network.build import MIN_SIZE, Network
 from alti2v.model.network.cut import CutNetwork, cut
+from alti2v.model.recipes import Head
 from alti2v.model.training.compiled_model import build_for, prepare
 from alti2v.model.training.cost.budget import PASSES_OF_STEP, BudgetPlan, Rates
 from alti2v.model.training.cost.memory import (
@@ -159,6 +160,11 @@ def measure_rates(
         shares=_shares(network) if job.recipe.backbone == "vgg16" else {job.recipe.train_from: 1.0},
         stores_maps=job.recipe.head_start and is_storable(job, "block5_conv1"),
         is_cpu=measurements.is_cpu(),
+        halves=(
+            job.manifest.image.size >= 2 * MIN_SIZE
+            and job.processes.devices == 1
+            and job.recipe.head is not Head.FLATTENED
+        ),
     )
     require_time(rates)
     count = min(len(images), int((end_s - clock() - _COMPILING_S) * rates.training / _ROUNDS))
