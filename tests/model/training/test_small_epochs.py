@@ -81,9 +81,12 @@ def test_the_first_epochs_are_small(dataset: Path, tmp_path: Path, monkeypatch: 
     """The phases follow each other, the second with a lower rate; the result is an ordinary run."""
     phases: list[Phase] = []
     prepare = loop.__dict__["prepare"]
-    monkeypatch.setattr(
-        loop, "prepare", lambda job, network, phase: (phases.append(phase), prepare(job, network, phase))[1]
-    )
+
+    def noted(job: Any, network: Any, phase: Phase) -> Any:
+        phases.append(phase)
+        return prepare(job, network, phase)
+
+    monkeypatch.setattr(loop, "prepare", noted)
     report = train(config(dataset, tmp_path / "run", epochs=3, learning_rate=1e-3, frozen_epochs=0))
     found = evaluate(EvalConfig(run=tmp_path / "run", min_positives=1))
 
