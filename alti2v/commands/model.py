@@ -60,7 +60,7 @@ _eval_option = option_of(EvalConfig)
 @_train_option("--frozen-epochs", help="Number of initial epochs that train only the head.")
 @_train_option(
     "--small-epochs",
-    help="Number of epochs after those on pictures of half the side, which take a quarter of the time.",
+    help="Number of epochs after those on pictures of half the side, which take about a third of the time.",
 )
 @click.option(
     "--head-start/--no-head-start",

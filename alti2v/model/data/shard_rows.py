@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -72,6 +75,14 @@ def read_rows(file: Path, shard: Shard, is_known: Callable[[pa.Schema], bool], *
     if any(column.null_count or pc.list_flatten(column).null_count for column in table.columns):
         raise DamagedError(f"{file} lacks a value: {advice}")
     return table
+
+
+def padded(lists: pa.ListArray, *, with_: float, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Write lists as the rows of a matrix, (N, L) for a longest list of L values; shorter ones are padded."""
+    lengths = np.diff(lists.offsets.to_numpy())
+    rows = np.full((len(lists), lengths.max(initial=0)), with_, dtype)
+    rows[np.arange(rows.shape[1]) < lengths[:, np.newaxis]] = lists.flatten().to_numpy()
+    return rows
 
 
 def _shard_of(schema: pa.Schema) -> str:

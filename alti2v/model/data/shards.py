@@ -20,6 +20,7 @@ from alti2v.dataset.manifest import Shard, check_labels, read_manifest, read_met
 from alti2v.dataset.shard_cache import hold
 from alti2v.errors import Alti2vError, DataError, UsageError
 from alti2v.model import backend
+from alti2v.model.data.shard_rows import padded
 from alti2v.model.data.soft_labels import read_soft_labels
 from alti2v.pictures.recipe import ORIGINAL, OWN_SHAPE_FITS
 from alti2v.records import Tag
@@ -227,9 +228,7 @@ def _columns(dataset: Path, shard: Shard, rows: Int64Array | None, *, tags: int)
     if rows is not None:
         columns = columns.take(rows)
     labels = columns.column("labels").combine_chunks()
-    lengths = np.diff(labels.offsets.to_numpy())
-    indices = np.full((len(columns), lengths.max(initial=0)), tags, np.int64)
-    indices[np.arange(indices.shape[1]) < lengths[:, np.newaxis]] = labels.flatten().to_numpy()
+    indices = padded(labels, with_=tags, dtype=np.int64)
     return *(columns.column(name).to_numpy() for name in ("id", "offset", "size")), indices
 
 

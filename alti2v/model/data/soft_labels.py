@@ -19,7 +19,7 @@ from alti2v.arrays import Float32Array, Int64Array
 from alti2v.dataset.manifest import Shard
 from alti2v.errors import DamagedError
 from alti2v.model import backend
-from alti2v.model.data.shard_rows import read_rows, with_shard
+from alti2v.model.data.shard_rows import padded, read_rows, with_shard
 from alti2v.storage.publish import publish
 
 # Less probable tags are left out: with 5,000 tags nearly all of them.
@@ -86,22 +86,18 @@ def read_soft_labels(folder: Path, shard: Shard, rows: Int64Array | None, *, tag
     table = read_rows(file, shard, _SCHEMA.equals, advice=advice)
     table = table if rows is None else table.take(rows)
     indices, probabilities = (table.column(name).combine_chunks() for name in _SCHEMA.names)
-    lengths = np.diff(indices.offsets.to_numpy())
     flat_indices, flat = indices.flatten().to_numpy(), probabilities.flatten().to_numpy()
     is_valid = (
-        np.array_equal(lengths, np.diff(probabilities.offsets.to_numpy()))
+        np.array_equal(np.diff(indices.offsets.to_numpy()), np.diff(probabilities.offsets.to_numpy()))
         and bool(((flat_indices >= 0) & (flat_indices < tags)).all())
         and bool(((flat >= 0) & (flat <= 1)).all())  # False for NaN
     )
     if not is_valid:
         raise DamagedError(f"{file} has a tag or a probability that cannot be: {advice}")
-    found = SoftLabels(
-        tags=np.full((len(table), lengths.max(initial=0)), tags, np.int64),
-        probabilities=np.zeros((len(table), lengths.max(initial=0)), np.float32),
+    return SoftLabels(
+        tags=padded(indices, with_=tags, dtype=np.int64),
+        probabilities=padded(probabilities, with_=0, dtype=np.float32),
     )
-    is_filled = np.arange(found.tags.shape[1]) < lengths[:, np.newaxis]
-    found.tags[is_filled], found.probabilities[is_filled] = flat_indices, flat
-    return found
 
 
 def softened(labels: Any, tags: Any, probabilities: Any) -> Any:  # noqa: ANN401 - tensors

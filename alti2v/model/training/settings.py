@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from alti2v.model.trained_on import change_since
 from alti2v.model.training.cost.budget import BudgetPlan, Samples
 from alti2v.model.training.frozen_head import HEAD_BATCH_SIZE, head_epochs
 from alti2v.model.training.job import RECIPE_OPTIONS, RunSettings
-from alti2v.model.training.soft_labels import FOLDS, fold_epochs
+from alti2v.model.training.soft_labels import fold_passes
 from alti2v.storage.directory import DirectoryKind, kind_of, read_description
 from alti2v.storage.documents import fault_in_words
 from alti2v.storage.layout import RUN_FILE
@@ -101,7 +102,7 @@ def _with_head_start(config: TrainConfig, recipe: Recipe, *, weights: str, devic
         f"a pooled head, and recipe {config.recipe} flattens": recipe.head is Head.FLATTENED,
         "a backbone that learns, and --train-from is head": recipe.train_from == HEAD_ONLY,
     }
-    obstacle = next((words for words, is_there in obstacles.items() if is_there), None)
+    obstacle = _first_of(obstacles)
     if obstacle is None:
         is_needed = config.cache_features and not is_cut(recipe.train_from)
         is_replaced = recipe.head_start and config.frozen_epochs is None and not is_needed
@@ -128,7 +129,7 @@ def _require_soft_labels(
         f"a pooled head, and recipe {config.recipe} flattens": recipe.head is Head.FLATTENED,
         "two training pictures or more": manifest.samples("train") < 2,
     }
-    if obstacle := next((words for words, is_there in obstacles.items() if is_there), None):
+    if obstacle := _first_of(obstacles):
         raise UsageError(f"--soft-labels needs {obstacle}: leave it out")
 
 
@@ -145,8 +146,13 @@ def _require_small_pictures(config: TrainConfig, recipe: Recipe, manifest: Manif
         "a backbone that learns, and --train-from is head": recipe.train_from == HEAD_ONLY,
         "pictures, and --cache-features replaces them": config.cache_features,
     }
-    if obstacle := next((words for words, is_there in obstacles.items() if is_there), None):
+    if obstacle := _first_of(obstacles):
         raise UsageError(f"--small-epochs needs {obstacle}: leave it out")
+
+
+def _first_of(obstacles: Mapping[str, bool]) -> str | None:
+    """Return the words for the first obstacle that is there; None if none is."""
+    return next((words for words, is_there in obstacles.items() if is_there), None)
 
 
 def samples_of(manifest: Manifest, *, soft_labels: bool) -> Samples:
@@ -157,7 +163,7 @@ def samples_of(manifest: Manifest, *, soft_labels: bool) -> Samples:
         validation=manifest.samples("validation"),
         all=manifest.total,
         head_passes=head_epochs(train),
-        fold_passes=(FOLDS - 1) * fold_epochs(train) if soft_labels else 0,
+        fold_passes=fold_passes(train) if soft_labels else 0,
     )
 
 

@@ -39,6 +39,11 @@ def fold_epochs(train_samples: int) -> int:
     return max(1, round(_SHARE_OF_EPOCHS * head_epochs(train_samples)))
 
 
+def fold_passes(train_samples: int) -> int:
+    """Return the number of passes over all training samples that the heads of all folds take together."""
+    return (FOLDS - 1) * fold_epochs(train_samples)  # each head leaves out its own fold
+
+
 def folds_of(job: Job, shard: Shard) -> Int64Array:
     """Return the fold of each row of a shard, (N,) in [0, FOLDS): a function of the seed and the shard.
 

@@ -35,6 +35,7 @@ from alti2v.model.training.job import Job
 from alti2v.model.training.settings import resolve_settings
 from alti2v.records import Progress
 from tests.model.helpers.tiny_dataset import write_squares
+from tests.model.helpers.tiny_train import write_weights
 
 pytestmark = [pytest.mark.tf, pytest.mark.usefixtures("narrow_vgg16")]
 
@@ -59,10 +60,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A file of pretrained weights: random, but not those of any training."""
-    path = tmp_path_factory.mktemp("weights") / "vgg16.weights.h5"
-    architecture = Architecture(size=32, tags=6, head=Head.POOLED, features=16, dropout=0.0)
-    build_network(architecture, seed=77).trunk.save_weights(path)
-    return str(path)
+    return write_weights(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="module")

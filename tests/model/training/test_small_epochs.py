@@ -21,6 +21,7 @@ from alti2v.model.recipes import RECIPES, SCRATCH, Augmentation, Head
 from alti2v.model.saved_model import load_model
 from alti2v.model.train import TrainConfig, train
 from alti2v.model.training import loop
+from alti2v.model.training.compiled_model import prepare
 from alti2v.model.training.cost.budget import Rates, Samples, plan_for_budget
 from alti2v.model.training.job import Phase
 from alti2v.records import Progress
@@ -80,7 +81,6 @@ def test_a_network_of_half_the_size_with_the_same_layers(head: Head, size: int) 
 def test_the_first_epochs_are_small(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The phases follow each other, the second with a lower rate; the result is an ordinary run."""
     phases: list[Phase] = []
-    prepare = loop.__dict__["prepare"]
 
     def noted(job: Any, network: Any, phase: Phase) -> Any:
         phases.append(phase)

@@ -15,8 +15,7 @@ from alti2v.dataset.manifest import Shard, read_manifest, read_metadata
 from alti2v.errors import DamagedError, UsageError
 from alti2v.model.data.pipeline import training_batches
 from alti2v.model.data.soft_labels import read_soft_labels
-from alti2v.model.network.build import Architecture, build_network
-from alti2v.model.recipes import MODERN, RECIPES, Head
+from alti2v.model.recipes import MODERN, RECIPES
 from alti2v.model.saved_model import load_model
 from alti2v.model.train import TrainConfig, plan, train
 from alti2v.model.training import frozen_head, loop, soft_labels
@@ -26,6 +25,7 @@ from alti2v.model.training.features.batches import feature_batches
 from alti2v.model.training.settings import samples_of
 from alti2v.records import Progress
 from tests.model.helpers.tiny_dataset import write_squares
+from tests.model.helpers.tiny_train import write_weights
 
 pytestmark = [pytest.mark.tf, pytest.mark.usefixtures("narrow_vgg16")]
 
@@ -50,10 +50,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A file of pretrained weights: random, but not those of any training."""
-    path = tmp_path_factory.mktemp("weights") / "vgg16.weights.h5"
-    architecture = Architecture(size=32, tags=6, head=Head.POOLED, features=16, dropout=0.0)
-    build_network(architecture, seed=77).trunk.save_weights(path)
-    return str(path)
+    return write_weights(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="module")

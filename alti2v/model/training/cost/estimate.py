@@ -34,7 +34,7 @@ from alti2v.model.training.cost.memory import (
 from alti2v.model.training.features.files import is_storable
 from alti2v.model.training.frozen_head import HEAD_BATCH_SIZE, compile_head, head_epochs
 from alti2v.model.training.job import Job
-from alti2v.model.training.soft_labels import FOLDS, fold_epochs
+from alti2v.model.training.soft_labels import fold_passes
 
 _MEASURED_BATCHES = 10
 
@@ -273,7 +273,7 @@ def _head_start(
 ) -> tuple[int, float]:
     """Number of pictures that a head start and soft labels read, and the seconds that they compute."""
     passes = head_epochs(job.train_samples) if job.recipe.head_start else 0
-    passes += (FOLDS - 1) * fold_epochs(job.train_samples) if job.recipe.soft_labels else 0
+    passes += fold_passes(job.train_samples) if job.recipe.soft_labels else 0
     if not passes:
         return 0, 0.0
     parts = cut(network)
